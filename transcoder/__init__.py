@@ -1,0 +1,81 @@
+"""sources -> mapping -> plan -> layout -> write -> validate
+
+    import transcoder
+
+    transcoder.convert("roberta-tf/", "roberta-pt/")
+    report = transcoder.validate("roberta-tf/", "roberta-pt/")
+    assert report.passed
+
+This module is the public API and nothing else. Its names load on first use, so that importing it is cheap and
+no part is imported that a program does not use.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from transcoder._version import __version__
+
+if TYPE_CHECKING:
+    from transcoder.errors import (
+        MappingError,
+        PlanError,
+        Problem,
+        SourceError,
+        TranscodeError,
+        UsageError,
+        ValidationError,
+        WriteError,
+    )
+    from transcoder.mapping import load_mapping
+    from transcoder.pipeline import Receipt, convert, plan
+    from transcoder.planner import Plan
+    from transcoder.sources import Source, open_source
+    from transcoder.tensors import TensorSpec
+    from transcoder.validator import Report, validate
+
+_HOMES = {
+    "transcoder.pipeline": ("Receipt", "convert", "plan"),
+    "transcoder.errors": (
+        "MappingError", "PlanError", "Problem", "SourceError", "TranscodeError", "UsageError",
+        "ValidationError", "WriteError",
+    ),
+    "transcoder.mapping": ("load_mapping",),
+    "transcoder.planner": ("Plan",),
+    "transcoder.sources": ("Source", "open_source"),
+    "transcoder.tensors": ("TensorSpec",),
+    "transcoder.validator": ("Report", "validate"),
+}  # fmt: skip
+_HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "MappingError",
+    "Plan",
+    "PlanError",
+    "Problem",
+    "Receipt",
+    "Report",
+    "Source",
+    "SourceError",
+    "TensorSpec",
+    "TranscodeError",
+    "UsageError",
+    "ValidationError",
+    "WriteError",
+    "__version__",
+    "convert",
+    "load_mapping",
+    "open_source",
+    "plan",
+    "validate",
+]
+
+
+def __getattr__(name: str) -> object:
+    if name not in _HOME_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOME_OF[name]), name)
+    globals()[name] = value
+    return value

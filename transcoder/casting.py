@@ -1,0 +1,48 @@
+"""Casts between dtypes, rounded to nearest even, with a count of what a narrower dtype could not hold."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transcoder.tensors import DType
+
+Array = NDArray[np.generic]
+BLOCK = 1 << 15  # elements: temporaries stay in the cache and out of the memory budget
+
+
+@dataclass
+class CastCounts:
+    """Finite values that became infinite, and values other than zero that became zero."""
+
+    overflowed: int = 0
+    flushed: int = 0
+
+
+def cast_into(values: Array, source: DType, out: Array, target: DType, counts: CastCounts) -> None:
+    """Cast flat `values` into flat `out`, adding to `counts` where a float loses its value."""
+    for at in range(0, values.size, BLOCK):
+        piece = slice(at, at + BLOCK)
+        block = _widen(values[piece], source)
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
+            out[piece] = _to_bfloat16(block) if target.name == "bfloat16" else block.astype(target.numpy)
+        if source.is_float and target.is_float:
+            result = _widen(out[piece], target)
+            counts.overflowed += int(np.count_nonzero(np.isinf(result) & np.isfinite(block)))
+            counts.flushed += int(np.count_nonzero((result == 0) & (block != 0)))
+
+
+def _widen(values: Array, dtype: DType) -> Array:
+    """The numbers that stored elements stand for; only bfloat16 is stored as something else."""
+    if dtype.name != "bfloat16":
+        return values
+    return (values.astype(np.uint32) << 16).view(np.float32)
+
+
+def _to_bfloat16(values: Array) -> Array:
+    """The upper 16 bits of float32, rounded to nearest even; NaN stays NaN."""
+    bits = values.astype(np.float32).view(np.uint32)
+    rounded = (bits + (((bits >> 16) & 1) + 0x7FFF)) >> 16
+    return np.where(np.isnan(values.astype(np.float32)), np.uint16(0x7FC0), rounded.astype(np.uint16))

@@ -1,0 +1,241 @@
+"""The command line: parse, make one library call, print. No logic.
+
+Only click is imported at the top: `transcode --help` must answer at once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from transcoder._version import __version__
+from transcoder.errors import TranscodeError, UsageError
+from transcoder.options import DTYPES, MAX_SHARD_SIZE, MEMORY
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+EXIT_CODES = """
+\b
+Exit codes:
+  0  done                        4  mapping or plan
+  1  unforeseen                  5  the output can't be written
+  2  usage                       6  validation failed
+  3  the source can't be read    130  interrupted
+"""
+
+
+def _options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
+    def apply(function: F) -> F:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return apply
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+_path = click.Path(path_type=Path)
+_conversion = _options(
+    click.option("--mapping", metavar="FILE|NAME", help="A mapping file, or a shipped mapping by name."),
+    click.option("--architecture", metavar="CLASS", help="PyTorch class, if not the one in config.json."),
+    click.option("--config", type=_path, metavar="FILE", help="config.json, if not beside the weights."),
+    click.option("--dtype", type=click.Choice(DTYPES), default="keep", show_default=True,
+                 help="Cast floating tensors, or keep every tensor as it is."),
+    click.option("--max-shard-size", metavar="SIZE", default=MAX_SHARD_SIZE, show_default=True,
+                 help="Most bytes of tensors in one file."),
+    click.option("--memory", metavar="SIZE", default=MEMORY, show_default=True,
+                 help="Most bytes that all buffers take together."),
+    click.option("--threads", type=int, metavar="N", help="Threads that convert.  [default: cores, at most 4]"),
+)  # fmt: skip
+
+
+@click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="transcode", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Turn TensorFlow checkpoints into safetensors that PyTorch loads, with proof.
+
+    SRC is a file, a directory or a checkpoint prefix: transformers' tf_model.h5, a SavedModel, a
+    TensorFlow checkpoint. Neither TensorFlow nor torch is needed to convert.
+    """
+
+
+@cli.command()
+@click.argument("src", type=_path)
+@_json
+def inspect(src: Path, as_json: bool) -> None:
+    """Show what SRC is and every variable in it."""
+    from transcoder import show
+    from transcoder.sources import open_source
+
+    with open_source(src) as source:
+        _print(as_json, show.source_json(source), lambda: show.source_table(source))
+
+
+@cli.command()
+@click.argument("src", type=_path)
+@_conversion
+@_json
+def plan(src: Path, as_json: bool, **options: Any) -> None:
+    """Show what `convert` would do with SRC. Writes nothing."""
+    from transcoder import pipeline, show
+
+    made = pipeline.plan(src, **options)
+    _print(
+        as_json,
+        {**made.to_json(), "digest": made.digest, "peak_bytes": made.peak_bytes},
+        lambda: show.plan_table(made),
+    )
+
+
+@cli.command()
+@click.argument("src", type=_path)
+@click.argument("out", type=_path)
+@_conversion
+@click.option("--force", is_flag=True, help="Write into a directory that holds other files; they are kept.")
+@_json
+def convert(src: Path, out: Path, as_json: bool, **options: Any) -> None:
+    """Convert SRC into the directory OUT, which from_pretrained loads."""
+    from transcoder import pipeline, show
+
+    with show.progress("converting", enabled=not as_json) as advance:
+        receipt = pipeline.convert(src, out, progress=advance, **options)
+    _print(as_json, receipt.to_json(), lambda: show.receipt_summary(receipt))
+
+
+@cli.command()
+@click.argument("src", type=_path)
+@click.argument("out", type=_path)
+@click.option("--level", type=click.Choice(["weights", "load", "forward", "all"]), default="all", show_default=True,
+              help="What to prove; `all` is the three in turn.")  # fmt: skip
+@click.option("--mapping", metavar="FILE|NAME", help="The mapping that the conversion used, if not a shipped one.")
+@click.option("--truth", type=click.Choice(["auto", "tensorflow", "signature", "numpy"]), default="auto",
+              show_default=True, help="What computes the true outputs; `signature` runs the graph in SRC.")  # fmt: skip
+@click.option("--reference-python", type=_path, metavar="FILE", envvar="TRANSCODE_REFERENCE_PYTHON",
+              help="A Python that has tensorflow and transformers 4.  [env: TRANSCODE_REFERENCE_PYTHON]")  # fmt: skip
+@click.option("--report", type=_path, metavar="FILE", help="Where the report goes.  [default: OUT/validation.json]")
+@_json
+def validate(src: Path, out: Path, as_json: bool, **options: Any) -> None:
+    """Prove that OUT holds the same model as SRC."""
+    from transcoder import show
+    from transcoder.validator import validate as run
+
+    with show.progress("validating", enabled=not as_json) as advance:
+        report = run(src, out, progress=advance, **options)
+    _print(as_json, report.to_json(), lambda: show.report_table(report))
+    if not report.passed:
+        sys.exit(6)
+
+
+@cli.group()
+def mapping() -> None:
+    """List, show and check mappings."""
+
+
+@mapping.command("list")
+@_json
+def mapping_list(as_json: bool) -> None:
+    """Show the mappings that ship, and their architectures."""
+    from transcoder import show
+    from transcoder.mapping import architecture_names, load_mapping, shipped_names
+
+    mappings = [load_mapping(name) for name in shipped_names()]
+    rows: list[dict[str, object]] = [
+        {"name": m.name, "about": m.about, "architectures": list(architecture_names(m))} for m in mappings
+    ]
+    _print(as_json, rows, lambda: show.mappings_table(rows))
+
+
+@mapping.command("show")
+@click.argument("name")
+@click.argument("architecture", required=False)
+@_json
+def mapping_show(name: str, architecture: str | None, as_json: bool) -> None:
+    """Show mapping NAME (a file or a shipped one): its YAML, or the table for one ARCHITECTURE."""
+    from transcoder import show
+    from transcoder.mapping import load_mapping
+    from transcoder.mapping.lint import default_table
+
+    loaded = load_mapping(name)
+    if architecture is None:
+        _print(as_json, show.mapping_json(loaded), lambda: show.mapping_text(name))
+    else:
+        table = default_table(loaded, architecture)
+        _print(as_json, show.table_json(table), lambda: show.table_table(table))
+
+
+@mapping.command("lint")
+@click.argument("names", nargs=-1, metavar="[FILE|NAME]...")
+@_json
+def mapping_lint(names: tuple[str, ...], as_json: bool) -> None:
+    """Check mappings: all that ship, or those named."""
+    from transcoder.mapping import load_mapping, shipped_names
+    from transcoder.mapping.lint import lint
+
+    checked = {name: lint(load_mapping(name)) for name in names or shipped_names()}
+    _print(
+        as_json,
+        checked,
+        lambda: "\n".join(f"{name}: {count} architectures, sound" for name, count in checked.items()),
+    )
+
+
+def _print(as_json: bool, data: object, text: Callable[[], RenderableType]) -> None:
+    if as_json:
+        click.echo(json.dumps(data, indent=1, ensure_ascii=False))
+        return
+    rendered = text()
+    if isinstance(rendered, str):
+        click.echo(rendered)
+    else:
+        from transcoder import show
+
+        show.to_terminal(rendered)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line. Every failure ends in a documented exit code and one message, never a traceback."""
+    words = sys.argv[1:] if arguments is None else arguments
+    as_json = "--json" in words
+    try:
+        code = cli.main(words, prog_name="transcode", standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else 0)
+    except TranscodeError as error:
+        _fail(error.render(), error.to_json(), error.exit_code, as_json)
+    except click.UsageError as error:
+        hint = f"\n  try: {error.ctx.command_path} --help" if error.ctx else ""
+        _fail(error.format_message() + hint, {"error": "UsageError", "exit_code": UsageError.exit_code,
+              "summary": error.format_message(), "problems": []}, UsageError.exit_code, as_json)  # fmt: skip
+    except (click.Abort, KeyboardInterrupt):
+        _fail(
+            "interrupted; nothing was left half-written",
+            {"error": "Interrupted", "exit_code": 130},
+            130,
+            as_json,
+        )
+    except BrokenPipeError:
+        # The reader of our output went away; Python would complain once more when it flushes stdout.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("TRANSCODE_DEBUG"):
+            raise
+        text = f"unforeseen {type(error).__name__}: {error}\n  this is a fault of transcode: please report it; "
+        _fail(text + "TRANSCODE_DEBUG=1 shows where it happened", {"error": type(error).__name__, "exit_code": 1,
+              "summary": str(error), "problems": []}, 1, as_json)  # fmt: skip
+
+
+def _fail(text: str, data: dict[str, object], code: int, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(data, indent=1, ensure_ascii=False))
+    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
+    click.echo(text, err=True)
+    sys.exit(code)

@@ -1,0 +1,90 @@
+"""Errors as part of the product: every one says where, what was found, what was wanted and the remedy.
+
+Decides the exit codes; must not print. One error carries *all* problems of its step.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing that is wrong, in the four parts a user needs."""
+
+    where: str
+    found: str
+    wanted: str
+    remedy: str
+
+    def render(self, number: int | None = None) -> str:
+        head = f"{number}. " if number is not None else ""
+        pad = " " * (2 + len(head))
+        return (
+            f"  {head}{self.where}\n{pad}found:  {self.found}\n{pad}wanted: {self.wanted}\n{pad}remedy: {self.remedy}"
+        )
+
+
+class TranscodeError(Exception):
+    """Base of all errors that a user can meet. `exit_code` is the process's; `problems` is never empty."""
+
+    exit_code = 1
+
+    def __init__(self, summary: str, problems: Problem | Sequence[Problem]) -> None:
+        super().__init__(summary)
+        self.summary = summary
+        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+
+    def __str__(self) -> str:
+        return self.render()
+
+    def render(self) -> str:
+        if len(self.problems) == 1:
+            return f"{self.summary}\n{self.problems[0].render()}"
+        parts = [problem.render(i) for i, problem in enumerate(self.problems, 1)]
+        return f"{self.summary} ({len(self.problems)} problems)\n" + "\n".join(parts)
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "error": type(self).__name__,
+            "exit_code": self.exit_code,
+            "summary": self.summary,
+            "problems": [asdict(problem) for problem in self.problems],
+        }
+
+
+class UsageError(TranscodeError):
+    """The call itself is wrong: an option's value, or paths that exclude each other."""
+
+    exit_code = 2
+
+
+class SourceError(TranscodeError):
+    """The checkpoint can't be found, read or believed."""
+
+    exit_code = 3
+
+
+class MappingError(TranscodeError):
+    """A mapping file is wrong, or none fits."""
+
+    exit_code = 4
+
+
+class PlanError(TranscodeError):
+    """Source, mapping and config.json don't fit together."""
+
+    exit_code = 4
+
+
+class WriteError(TranscodeError):
+    """The output can't be written; what was there before is untouched."""
+
+    exit_code = 5
+
+
+class ValidationError(TranscodeError):
+    """The validator could not even begin: the output directory is not one, or is damaged."""
+
+    exit_code = 6

@@ -1,0 +1,77 @@
+"""The mapping language as data: what a YAML file says, before any config.json is known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from transcoder.mapping.expressions import Value
+
+# A loop runs over 0 .. expression-1, or over (name in `from`, name in `to`) pairs.
+Loop: TypeAlias = str | int | tuple[tuple[str, str], ...]
+# config key -> the values for which the rule applies
+Condition: TypeAlias = tuple[tuple[str, tuple[Value, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation with its arguments still as expressions."""
+
+    kind: str
+    arguments: tuple[str | int, ...]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One line of a part: which variables become which tensor. `copy` names a target instead of variables."""
+
+    sources: tuple[str, ...]
+    copy: str | None
+    target: str
+    steps: tuple[Step, ...]
+    shape: tuple[str | int, ...]
+    loops: tuple[tuple[str, Loop], ...]
+    when: Condition
+    where: str
+
+
+@dataclass(frozen=True)
+class PartUse:
+    """A part in an architecture. An optional one may be wholly absent from the source."""
+
+    name: str
+    optional: bool
+
+
+@dataclass(frozen=True)
+class Drop:
+    """Variables that are left behind, and why. `*` stays within a level, `**` crosses levels."""
+
+    pattern: str
+    why: str
+    where: str
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A PyTorch class: its parts and its own constants and drops."""
+
+    parts: tuple[PartUse, ...]
+    let: dict[str, Value]
+    drops: tuple[Drop, ...]
+    where: str
+
+
+@dataclass(frozen=True)
+class Mapping:
+    """A mapping with all that it extends already in it. `files` are (label, blake3) of what it was read from."""
+
+    name: str
+    model_type: str | None
+    about: str
+    let: dict[str, Value]
+    config: dict[str, Value]
+    parts: dict[str, tuple[Rule, ...]]
+    architectures: dict[str, Architecture]
+    drops: tuple[Drop, ...]
+    files: tuple[tuple[str, str], ...] = field(default=())

@@ -1,0 +1,165 @@
+"""Finds mappings: those that ship with the package, a user's own file, and what each extends."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from functools import cache
+from os import PathLike
+from pathlib import Path
+
+from blake3 import blake3
+
+from transcoder.errors import MappingError, Problem
+from transcoder.mapping.expressions import fill
+from transcoder.mapping.language import Mapping
+from transcoder.mapping.parse import File, parse
+from transcoder.mapping.yamlfile import load
+
+
+def shipped_directory() -> Path:
+    """`mappings/`: inside the installed package, or at the top of a checkout."""
+    package = Path(__file__).resolve().parent.parent
+    packaged = package / "_mappings"
+    return packaged if packaged.is_dir() else package.parent / "mappings"
+
+
+def shipped_names() -> list[str]:
+    """Names of the mappings that ship, without those that only serve to be extended."""
+    return sorted(p.stem for p in shipped_directory().glob("*.yaml") if not p.stem.startswith("_"))
+
+
+@cache
+def load_shipped(name: str) -> Mapping:
+    return _load(shipped_directory() / f"{name}.yaml", name, ())
+
+
+def load_mapping(reference: str | PathLike[str]) -> Mapping:
+    """A mapping by the name of a shipped one or by the path of a file.
+
+    Raises MappingError: none of that name, or the file or one that it extends is wrong.
+    """
+    path = mapping_path(reference)
+    return load_shipped(path.stem) if path.parent == shipped_directory() else _load(path, path.stem, ())
+
+
+def mapping_path(reference: str | PathLike[str]) -> Path:
+    """The file of a mapping.
+
+    Raises MappingError naming the nearest.
+    """
+    if str(reference) in shipped_names():
+        return shipped_directory() / f"{reference}.yaml"
+    path = Path(reference)
+    if not path.is_file():
+        near = difflib.get_close_matches(str(reference), shipped_names(), n=1)
+        hint = f"; the nearest is {near[0]}" if near else ""
+        raise MappingError(
+            "no such mapping",
+            Problem(
+                str(reference),
+                "neither a file nor a shipped mapping",
+                f"a YAML file or one of: {', '.join(shipped_names())}",
+                f"check the name{hint} (`transcode mapping list` shows all)",
+            ),
+        )
+    return path
+
+
+def find_mapping(model_type: str | None, architecture: str | None) -> Mapping:
+    """The shipped mapping for a config.json's `model_type`, or else the one that knows the architecture.
+
+    Raises MappingError naming the nearest and how to pass one's own.
+    """
+    for name in shipped_names():
+        mapping = load_shipped(name)
+        if model_type is not None and mapping.model_type == model_type:
+            return mapping
+        if model_type is None and architecture in architecture_names(mapping):
+            return mapping
+    wanted = model_type or architecture or "nothing"
+    known = [load_shipped(name).model_type or name for name in shipped_names()]
+    near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.3)
+    raise MappingError(
+        f"no mapping for {wanted}",
+        Problem(
+            "config.json",
+            f"model_type {model_type!r}" if model_type else f"no model_type, architecture {architecture!r}",
+            f"one of: {', '.join(known)}",
+            (f"the nearest is {near[0]}: " if near else "")
+            + "pass --mapping FILE with your own (it may start with `extends: NAME`), or --mapping NAME",
+        ),
+    )
+
+
+def architecture_names(mapping: Mapping) -> dict[str, str]:
+    """The PyTorch class names a mapping knows -> the key under which it has them (`{family}ForMaskedLM`)."""
+    return {fill(template, mapping.let): template for template in mapping.architectures}
+
+
+def mapping_digest(mapping: Mapping) -> str:
+    """blake3 over all files that a mapping was read from."""
+    return blake3("\n".join(f"{label} {digest}" for label, digest in mapping.files).encode()).hexdigest()
+
+
+def _load(path: Path, label: str, seen: tuple[Path, ...]) -> Mapping:
+    if path.resolve() in seen:
+        raise MappingError(
+            "a mapping extends itself", Problem(path.name, "a circle of `extends`", "a chain", "break it")
+        )
+    shown = f"mappings/{path.name}" if path.parent == shipped_directory() else path.name
+    root = load(path, shown)
+    file = parse(root)
+    digest = blake3(path.read_bytes()).hexdigest()
+    base = _base(file, path, (*seen, path.resolve()))
+    own = Mapping(
+        name=label,
+        model_type=file.model_type or (base.model_type if base else None),
+        about=file.about,
+        let=file.let,
+        config=file.config,
+        parts=file.parts,
+        architectures=file.architectures,
+        drops=file.drops,
+        files=((path.name, digest),),
+    )
+    if base is None:
+        return own
+    return replace(
+        own,
+        let=base.let | own.let,
+        config=base.config | own.config,
+        parts=base.parts | own.parts,
+        architectures=base.architectures | own.architectures,
+        drops=base.drops + own.drops,
+        files=base.files + own.files,
+    )
+
+
+def _base(file: File, path: Path, seen: tuple[Path, ...]) -> Mapping | None:
+    if file.extends is None:
+        return None
+    name = str(file.extends.value)
+    if name != Path(name).name:
+        raise MappingError(
+            "a mapping can't be read",
+            Problem(
+                file.extends.where,
+                f"extends: {name}",
+                "a shipped mapping's name or a file beside this one",
+                "write the name alone",
+            ),
+        )
+    shipped = shipped_directory() / f"{name}.yaml"
+    for candidate in (path.parent / name, shipped):
+        if candidate.is_file():
+            return _load(candidate, candidate.stem, seen)
+    raise MappingError(
+        "a mapping can't be read",
+        Problem(
+            file.extends.where,
+            f"extends: {name}",
+            f"one of {', '.join(shipped_names())}, or a file beside this one",
+            "check the name",
+        ),
+    )

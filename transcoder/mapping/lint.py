@@ -1,0 +1,61 @@
+"""Checks a mapping beyond its syntax: every architecture expands, with each tensor made once and each part used."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from transcoder.errors import MappingError, Problem
+from transcoder.mapping.expand import Table, expand
+from transcoder.mapping.expressions import Value
+from transcoder.mapping.language import Mapping
+from transcoder.mapping.library import architecture_names
+
+
+def default_table(mapping: Mapping, architecture: str) -> Table:
+    """The table of an architecture where config.json says nothing beyond the mapping's defaults."""
+    return expand(mapping, architecture, {"num_labels": 2, **mapping.config})
+
+
+def lint(mapping: Mapping) -> int:
+    """The number of architectures that were checked.
+
+    Raises MappingError with everything that is wrong.
+    """
+    problems: list[Problem] = []
+    names = architecture_names(mapping)
+    if not names:
+        problems.append(_problem(mapping, "no architectures", "at least one", "add `architectures`"))
+    used = {use.name for architecture in mapping.architectures.values() for use in architecture.parts}
+    for part in mapping.parts:
+        if part not in used:
+            problems.append(
+                _problem(mapping, f"the part {part}, which no architecture has", "every part used", "remove it")
+            )
+    for name in names:
+        for config in _variants(mapping):
+            try:
+                table = expand(mapping, name, config)
+            except MappingError as error:
+                problems += error.problems
+                continue
+            for target, count in Counter(a.target for a in table.assignments).items():
+                if count > 1:
+                    problems.append(
+                        _problem(mapping, f"{name}: {target} made {count} times", "each tensor once", "mend it")
+                    )
+    if problems:
+        raise MappingError(f"mapping {mapping.name} is not sound", list(dict.fromkeys(problems)))
+    return len(names)
+
+
+def _variants(mapping: Mapping) -> list[dict[str, Value]]:
+    """The defaults, and for each condition that a rule asks, the config in which it holds."""
+    base: dict[str, Value] = {"num_labels": 2, **mapping.config}
+    asked = {
+        (key, value) for rules in mapping.parts.values() for r in rules for key, values in r.when for value in values
+    }
+    return [base, *({**base, key: value} for key, value in sorted(asked, key=repr) if key in base)]
+
+
+def _problem(mapping: Mapping, found: str, wanted: str, remedy: str) -> Problem:
+    return Problem(f"mapping {mapping.name}", found, wanted, remedy)

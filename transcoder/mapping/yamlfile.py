@@ -1,0 +1,108 @@
+"""YAML with a place for every value: a tree whose nodes know their file and line.
+
+Only plain YAML: no tags, no anchors or aliases, no key twice. Knows nothing of the mapping language.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import yaml
+
+from transcoder.errors import MappingError, Problem
+
+Scalar: TypeAlias = str | int | float | bool | None
+DEEPEST = 16
+LARGEST = 1 << 20
+
+
+@dataclass(frozen=True)
+class Item:
+    """A YAML node: a scalar, a list of items or a mapping from names to items."""
+
+    value: Scalar | list[Item] | dict[str, Item]
+    where: str
+
+    @property
+    def kind(self) -> str:
+        match self.value:
+            case dict():
+                return "a mapping"
+            case list():
+                return "a list"
+            case None:
+                return "nothing"
+            case _:
+                return repr(self.value)
+
+    def items(self) -> Iterator[tuple[str, Item]]:
+        if isinstance(self.value, dict):
+            yield from self.value.items()
+
+
+def load(path: Path, label: str) -> Item:
+    """Parse one file; `label` stands for it in messages.
+
+    Raises MappingError: unreadable, not YAML, or YAML beyond the plain kind.
+    """
+    try:
+        size = path.stat().st_size
+        text = path.read_text(encoding="utf-8") if size <= LARGEST else None
+    except (OSError, UnicodeDecodeError) as error:
+        raise _error(label, str(error), "a readable YAML file in UTF-8", "check the path") from error
+    if text is None:
+        raise _error(label, f"{size} bytes", f"at most {LARGEST}", "split the mapping")
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        for event in yaml.parse(text, Loader=loader):
+            anchor = getattr(event, "anchor", None)
+            if anchor is not None:
+                where = f"{label}:{event.start_mark.line + 1}" if event.start_mark else label
+                raise _error(where, f"the anchor or alias {anchor!r}", "plain YAML", "write the value out")
+        node = yaml.compose(text, Loader=loader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{label}:{mark.line + 1}" if mark is not None else label
+        raise _error(
+            where, getattr(error, "problem", None) or str(error), "well-formed YAML", "mend the line"
+        ) from error
+    except RecursionError as error:
+        raise _error(label, "values nested too deep", f"at most {DEEPEST} levels", "flatten it") from error
+    if node is None:
+        raise _error(label, "an empty file", "a mapping", "write model_type, parts and architectures")
+    constructor = yaml.SafeLoader("")
+    return _item(node, label, constructor, 0)
+
+
+def _item(node: yaml.Node, label: str, constructor: yaml.SafeLoader, depth: int) -> Item:
+    where = f"{label}:{node.start_mark.line + 1}"
+    if depth > DEEPEST:
+        raise _error(where, "values nested too deep", f"at most {DEEPEST} levels", "flatten it")
+    if isinstance(node, yaml.ScalarNode):
+        if not node.tag.startswith("tag:yaml.org,2002:"):
+            raise _error(where, f"the tag {node.tag}", "plain YAML", "write the value without a tag")
+        try:
+            value = constructor.construct_object(node)
+        except (yaml.YAMLError, ValueError) as error:
+            raise _error(where, str(error), "a plain value", "quote it if it is text") from error
+        if not isinstance(value, (str, int, float, bool, type(None))):
+            raise _error(where, f"{node.value!r}, a {type(value).__name__}", "text, a number or true/false", "quote it")
+        return Item(value, where)
+    if isinstance(node, yaml.SequenceNode):
+        return Item([_item(child, label, constructor, depth + 1) for child in node.value], where)
+    result: dict[str, Item] = {}
+    for key_node, value_node in node.value:
+        key = _item(key_node, label, constructor, depth + 1)
+        if not isinstance(key.value, str):
+            raise _error(key.where, f"the key {key.kind}", "a name", "quote it")
+        if key.value in result:
+            raise _error(key.where, f"the key {key.value!r} a second time", "each key once", "merge the two")
+        result[key.value] = _item(value_node, label, constructor, depth + 1)
+    return Item(result, where)
+
+
+def _error(where: str, found: str, wanted: str, remedy: str) -> MappingError:
+    return MappingError("a mapping can't be read", Problem(where, found, wanted, remedy))

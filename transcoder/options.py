@@ -1,0 +1,65 @@
+"""The knobs of a conversion, with the one home of their defaults and of how their values are read."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+
+from transcoder.errors import Problem, UsageError
+
+DTYPES = ("keep", "float32", "float16", "bfloat16")
+MAX_SHARD_SIZE = "5GB"
+MEMORY = "64MB"
+LEAST_MEMORY = 1_000_000
+
+_UNITS = {"": 1, "B": 1}
+for _power, _letter in enumerate("KMGT", 1):
+    _UNITS |= {f"{_letter}B": 1000**_power, f"{_letter}IB": 1024**_power, _letter: 1000**_power}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to convert. Sizes in bytes; `memory` bounds the buffers of all threads together."""
+
+    dtype: str
+    max_shard_size: int
+    memory: int
+    threads: int
+
+
+def parse_options(
+    *,
+    dtype: str = "keep",
+    max_shard_size: str | int = MAX_SHARD_SIZE,
+    memory: str | int = MEMORY,
+    threads: int | None = None,
+) -> Options:
+    """Read the values that a user gave.
+
+    Raises UsageError with every one that is wrong.
+    """
+    problems: list[Problem] = []
+    if dtype not in DTYPES:
+        problems.append(Problem("dtype", repr(dtype), f"one of {', '.join(DTYPES)}", "pick one"))
+    shard = _size("max_shard_size", max_shard_size, 1, problems)
+    budget = _size("memory", memory, LEAST_MEMORY, problems)
+    if threads is None:
+        threads = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+    if threads < 1:
+        problems.append(Problem("threads", str(threads), "at least 1", "leave it out to use the machine's cores"))
+    if problems:
+        raise UsageError("an option's value can't be used", problems)
+    return Options(dtype, shard, budget, min(threads, budget // LEAST_MEMORY))
+
+
+def _size(name: str, value: str | int, least: int, problems: list[Problem]) -> int:
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(value).strip())
+    unit = _UNITS.get(match[2].upper()) if match else None
+    if match is None or unit is None:
+        problems.append(Problem(name, repr(value), "a size such as 64MB, 512MiB or 5GB", "write a number and a unit"))
+        return least
+    size = int(float(match[1]) * unit)
+    if size < least:
+        problems.append(Problem(name, repr(value), f"at least {least} bytes", "give more"))
+    return size

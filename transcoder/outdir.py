@@ -1,0 +1,208 @@
+"""The output directory: all or nothing. Whole and durable under its name, or not there at all.
+
+Files are made in a hidden sibling, flushed, and renamed into place. A killed run leaves only that sibling,
+which the next run removes. What is in the way and not ours is refused, or with `force` kept beside ours.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from blake3 import blake3
+
+from transcoder.errors import Problem, UsageError, WriteError
+
+RECEIPT = "transcode.json"
+REPORT = "validation.json"
+
+
+def check_paths(source: Path, output: Path) -> None:
+    """Refuse an output that is the source's directory or holds it.
+
+    Raises UsageError.
+    """
+    out = output.resolve()
+    directory = source.resolve() if source.is_dir() else source.resolve().parent
+    if out == directory or out in directory.parents:
+        raise UsageError(
+            "the output would replace the source",
+            Problem(
+                str(output),
+                f"the directory of {source}, or one above it",
+                "a directory of its own",
+                "choose another output",
+            ),
+        )
+
+
+def check_free(output: Path, *, force: bool) -> None:
+    """Refuse an output path that holds what is not ours.
+
+    Raises WriteError naming each such file.
+    """
+    if output.is_symlink() or (output.exists() and not output.is_dir()):
+        raise WriteError(
+            "the output is in the way",
+            Problem(
+                str(output),
+                "a symbolic link" if output.is_symlink() else "a file",
+                "a directory or nothing",
+                "remove it or choose another output",
+            ),
+        )
+    if force or not output.exists():
+        return
+    foreign = _foreign(output)
+    if foreign:
+        raise WriteError(
+            "the output directory holds files that are not ours",
+            [
+                Problem(
+                    str(output / name),
+                    why,
+                    "an empty directory, or only what transcode wrote and nobody changed",
+                    "choose another output, or pass --force to keep such files and replace those of the same name",
+                )
+                for name, why in foreign.items()
+            ],
+        )
+
+
+@contextmanager
+def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
+    """A directory to fill, which becomes `output` when the block ends well.
+
+    `needed` is the number of bytes to come. Raises WriteError: no room, no permission, somebody else at it.
+    """
+    stage = output.parent / f".{output.name}.transcode-partial"
+    try:
+        output.parent.mkdir(parents=True, exist_ok=True)
+        with _locked(output):
+            if stage.exists():
+                shutil.rmtree(stage)  # a killed run's
+            free = shutil.disk_usage(output.parent).free
+            if free < needed:
+                raise WriteError(
+                    "not enough room on the disk",
+                    Problem(
+                        str(output.parent),
+                        f"{free} bytes free",
+                        f"{needed} bytes",
+                        "free room or write elsewhere",
+                    ),
+                )
+            stage.mkdir()
+            try:
+                yield stage
+                check_free(output, force=force)  # again: it may have changed meanwhile
+                _publish(stage, output, force=force)
+            finally:
+                if stage.exists():
+                    shutil.rmtree(stage, ignore_errors=True)
+    except OSError as error:
+        raise WriteError(
+            "the output can't be written",
+            Problem(
+                str(error.filename or output),
+                error.strerror or str(error),
+                "a writable directory with room",
+                "check permissions and the disk, or choose another output",
+            ),
+        ) from error
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write a small file and flush it to the disk."""
+    with path.open("xb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _publish(stage: Path, output: Path, *, force: bool) -> None:
+    _sync_directory(stage)
+    old = output.parent / f".{output.name}.transcode-old"
+    if old.exists():
+        shutil.rmtree(old)
+    if not output.exists():
+        stage.rename(output)
+    else:
+        if force:
+            for name in _foreign(output):
+                if not (stage / name).exists():
+                    _keep(output / name, stage / name)
+        output.rename(old)
+        try:
+            stage.rename(output)
+        except OSError:
+            old.rename(output)
+            raise
+        shutil.rmtree(old)
+    _sync_directory(output.parent)
+
+
+def _keep(path: Path, target: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.copytree(path, target, symlinks=True)
+    else:
+        shutil.copy2(path, target, follow_symlinks=False)
+
+
+def _foreign(output: Path) -> dict[str, str]:
+    """Names in a directory that an earlier conversion did not write, or that changed since, and why."""
+    ours: dict[str, str | None] = {}
+    try:
+        receipt = json.loads((output / RECEIPT).read_text(encoding="utf-8"))
+        ours = {file["file"]: file.get("blake3") for file in receipt["files"]} | {RECEIPT: None, REPORT: None}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        pass  # no receipt, no claim
+    foreign = {}
+    for path in sorted(output.iterdir()):
+        if path.name not in ours or not path.is_file():
+            foreign[path.name] = "not written by transcode"
+        elif (digest := ours[path.name]) is not None and blake3(path.read_bytes()).hexdigest() != digest:
+            foreign[path.name] = "changed since transcode wrote it"
+    return foreign
+
+
+@contextmanager
+def _locked(output: Path) -> Iterator[None]:
+    """One conversion at a time for one output; the lock goes with the process."""
+    path = output.parent / f".{output.name}.transcode-lock"
+    descriptor = -1
+    try:
+        while True:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            try:
+                if path.stat().st_ino == os.fstat(descriptor).st_ino:
+                    break
+            except FileNotFoundError:
+                pass
+            os.close(descriptor)  # the holder before us removed this file after we opened it
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    except BlockingIOError:
+        raise WriteError(
+            "the output is being written",
+            Problem(str(output), "another conversion at work on it", "one at a time", "wait for it to end"),
+        ) from None
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

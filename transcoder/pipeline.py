@@ -1,0 +1,224 @@
+"""The pipeline: source + mapping + config.json -> plan -> output directory with its receipt."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from blake3 import blake3
+
+from transcoder._version import __version__
+from transcoder.errors import PlanError, Problem
+from transcoder.layout import INDEX, SINGLE, index_json
+from transcoder.mapping import Mapping, architecture_names, expand, find_mapping, load_mapping, mapping_digest
+from transcoder.modelconfig import ModelConfig, find_config, read_config
+from transcoder.options import MAX_SHARD_SIZE, MEMORY, Options, parse_options
+from transcoder.outdir import RECEIPT, check_free, check_paths, staged, write_file
+from transcoder.planner import Plan, entry_json, make_plan
+from transcoder.sidecars import Sidecars, find_sidecars
+from transcoder.sources import Source, open_source
+from transcoder.write import Written, write_shards
+
+AnyPath = str | PathLike[str]
+FORMAT = 1  # of the receipt
+
+
+@dataclass(frozen=True)
+class Job:
+    """A conversion that is ready to run: everything is known, nothing is written."""
+
+    source: Source
+    config: ModelConfig
+    mapping: Mapping
+    plan: Plan
+    sidecars: Sidecars
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What a conversion did: the contents of OUT/transcode.json."""
+
+    output: Path
+    contents: dict[str, object]
+
+    def to_json(self) -> dict[str, object]:
+        return self.contents
+
+
+@contextmanager
+def prepare(
+    source: AnyPath,
+    *,
+    mapping: AnyPath | None = None,
+    architecture: str | None = None,
+    config: AnyPath | None = None,
+    options: Options,
+) -> Iterator[Job]:
+    """Open a source, find its config.json and mapping, and plan. The source is closed at the end of the block.
+
+    Raises SourceError, MappingError or PlanError.
+    """
+    with open_source(source) as opened:
+        model = read_config(Path(config)) if config is not None else find_config(opened.path)
+        names = model.architectures
+        table = (
+            load_mapping(mapping) if mapping is not None else find_mapping(model.model_type, next(iter(names), None))
+        )
+        values = model.scalars(table.config)
+        known = list(architecture_names(table))
+        chosen = architecture or _only(names, model, known)
+        plan = make_plan(
+            opened.specs,
+            opened.not_tensors,
+            expand(table, chosen, values),
+            mapping=table.name,
+            mapping_digest=mapping_digest(table),
+            options=options,
+            where=opened.path.name,
+            alternatives=[expand(table, other, values) for other in known if other != chosen],
+        )
+        yield Job(opened, model, table, plan, find_sidecars(model.path.parent, opened.files()))
+
+
+def plan(
+    source: AnyPath,
+    *,
+    mapping: AnyPath | None = None,
+    architecture: str | None = None,
+    config: AnyPath | None = None,
+    max_shard_size: str | int = MAX_SHARD_SIZE,
+    dtype: str = "keep",
+    memory: str | int = MEMORY,
+    threads: int | None = None,
+) -> Plan:
+    """What `convert` would do with the same arguments. Writes nothing.
+
+    Raises TranscodeError: the first step that fails, with all of its problems.
+    """
+    options = parse_options(dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads)
+    with prepare(source, mapping=mapping, architecture=architecture, config=config, options=options) as job:
+        return job.plan
+
+
+def convert(
+    source: AnyPath,
+    output: AnyPath,
+    *,
+    mapping: AnyPath | None = None,
+    architecture: str | None = None,
+    config: AnyPath | None = None,
+    max_shard_size: str | int = MAX_SHARD_SIZE,
+    dtype: str = "keep",
+    memory: str | int = MEMORY,
+    threads: int | None = None,
+    force: bool = False,
+    progress: Callable[[int, int], None] | None = None,
+) -> Receipt:
+    """Convert a TensorFlow checkpoint into a directory that PyTorch's from_pretrained loads.
+
+    `source` is a file, a directory or a checkpoint prefix; `mapping` a file or a shipped mapping's name;
+    `architecture` a PyTorch class name, by default the one of config.json. Sizes are bytes or text such as
+    "5GB"; `memory` bounds the buffers of all `threads` together. `dtype` "keep" leaves every tensor as it
+    is; another one casts the floating tensors. With `force`, files in `output` that are not ours stay unless
+    ours have the same name. `progress` is called with (bytes written since the last call, bytes in all).
+
+    `output` appears whole or not at all, and holds equal bytes for equal input and options.
+    Raises TranscodeError: nothing was written then.
+    """
+    options = parse_options(dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads)
+    out = Path(output)
+    check_paths(Path(source), out)
+    check_free(out, force=force)
+    with prepare(source, mapping=mapping, architecture=architecture, config=config, options=options) as job:
+        total = job.plan.nbytes
+        report = None if progress is None else (lambda count: progress(count, total))
+        files = _small_files(job)
+        needed = sum(shard.size for shard in job.plan.shards) + sum(len(data) for data in files.values())
+        with staged(out, force=force, needed=needed) as stage:
+            written = write_shards(job.plan, job.source, stage, report)
+            for name, data in files.items():
+                write_file(stage / name, data)
+            contents = _receipt(job, written, files)
+            write_file(stage / RECEIPT, (json.dumps(contents, indent=1, ensure_ascii=False) + "\n").encode())
+    return Receipt(out, contents)
+
+
+def _only(names: tuple[str, ...], model: ModelConfig, known: list[str]) -> str:
+    if len(names) == 1:
+        return names[0]
+    raise PlanError(
+        "config.json does not say which architecture this is",
+        Problem(
+            f"{model.path}: architectures",
+            ", ".join(names) or "nothing",
+            "one PyTorch class",
+            f"pass --architecture with one of: {', '.join(known)}",
+        ),
+    )
+
+
+def _small_files(job: Job) -> dict[str, bytes]:
+    """Everything of the output but the weights and the receipt, by name."""
+    files = {"config.json": job.config.for_output(job.plan.architecture, job.plan.output_dtype).encode()}
+    if [shard.file for shard in job.plan.shards] != [SINGLE]:
+        files[INDEX] = index_json(job.plan.shards, job.plan.specs).encode()
+    for path in job.sidecars.copied:
+        try:
+            files[path.name] = path.read_bytes()
+        except OSError as error:
+            raise PlanError(
+                "a file beside the weights can't be read",
+                Problem(
+                    str(path),
+                    error.strerror or str(error),
+                    "a readable file",
+                    "mend its permissions or remove it",
+                ),
+            ) from error
+    return files
+
+
+def _receipt(job: Job, written: Written, files: dict[str, bytes]) -> dict[str, object]:
+    """What was done, without times, paths or machine: equal conversions give equal receipts."""
+    plan, source = job.plan, job.source
+    lines = (f"{name} {source.specs[name]} {digest}" for name, digest in written.sources.items())
+    return {
+        "format": FORMAT,
+        "transcoder": __version__,
+        "architecture": plan.architecture,
+        "source": {
+            "kind": source.kind,
+            "producer": source.producer,
+            "files": [path.name for path in source.files()],
+            # Over names, dtypes, shapes and bytes of what was taken: the same from every container.
+            "blake3": blake3("\n".join(lines).encode()).hexdigest(),
+            "variables": written.sources,
+        },
+        "mapping": {"name": plan.mapping, "blake3": plan.mapping_digest, "files": dict(job.mapping.files)},
+        "options": {"dtype": plan.options.dtype, "max_shard_size": plan.options.max_shard_size},
+        "plan": plan.digest,
+        "tensors": [{**entry_json(e), "blake3": written.targets[e.target.name]} for e in plan.entries],
+        "casts": {name: vars(counts) for name, counts in written.casts.items()},
+        "dropped": [vars(dropped) for dropped in plan.dropped],
+        "notes": list(plan.notes) + _cast_notes(written),
+        "files": [
+            *({"file": shard.file, "bytes": shard.size} for shard in plan.shards),
+            *({"file": name, "bytes": len(d), "blake3": blake3(d).hexdigest()} for name, d in sorted(files.items())),
+        ],
+        "left_in_source": list(job.sidecars.left),
+    }
+
+
+def _cast_notes(written: Written) -> list[str]:
+    overflowed = sum(counts.overflowed for counts in written.casts.values())
+    flushed = sum(counts.flushed for counts in written.casts.values())
+    notes = []
+    if overflowed:
+        notes.append(f"{overflowed} values overflowed to infinity in {len(written.casts)} tensors")
+    if flushed:
+        notes.append(f"{flushed} values were flushed to zero")
+    return notes

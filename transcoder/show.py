@@ -1,0 +1,281 @@
+"""How results look: tables for a terminal, JSON for machines, progress bars. Decides nothing else."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from rich.console import Console, Group, RenderableType
+from rich.table import Table as Grid
+from rich.text import Text
+
+from transcoder.sources.names import is_training_state
+from transcoder.tensors import TensorSpec, format_bytes
+
+if TYPE_CHECKING:
+    from transcoder.mapping import Mapping, Table
+    from transcoder.pipeline import Receipt
+    from transcoder.planner import Plan
+    from transcoder.sources import Source
+    from transcoder.validator.report import Level, Report
+
+Advance = Callable[[int, int], None]
+
+
+def to_terminal(rendered: RenderableType) -> None:
+    """Print to stdout; a pipe gets full lines, uncut and without colour."""
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        console = Console(highlight=False, width=200, soft_wrap=True)
+    console.print(rendered)
+
+
+@contextmanager
+def progress(what: str, *, enabled: bool) -> Iterator[Advance | None]:
+    """A bar on stderr with rate and time left; nothing in a pipe."""
+    if not enabled or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
+    )  # fmt: skip
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(what, total=None)
+
+        def advance(count: int, total: int) -> None:
+            bars.update(task, advance=count, total=total)
+
+        yield advance
+
+
+def grid(*columns: str, right: Sequence[str] = ()) -> Grid:
+    """A table without frames; names are cut in the middle of a terminal, numbers never."""
+    table = Grid(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        if column in right:
+            table.add_column(column, justify="right", no_wrap=True)
+        else:
+            table.add_column(column, overflow="fold")
+    return table
+
+
+def _facts(*pairs: tuple[str, str]) -> Grid:
+    table = Grid(box=None, pad_edge=False, show_header=False, padding=(0, 2, 0, 0))
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in pairs:
+        table.add_row(name, Text(value))
+    return table
+
+
+def _shape(spec: TensorSpec) -> str:
+    return " x ".join(str(extent) for extent in spec.shape) or "scalar"
+
+
+# inspect
+
+
+def source_json(source: Source) -> dict[str, object]:
+    variables = []
+    for name, spec in source.specs.items():
+        extent = source.extent(name)
+        variables.append({
+            "name": name,
+            "dtype": spec.dtype.name,
+            "shape": list(spec.shape),
+            "bytes": spec.nbytes,
+            "file": extent.path.name if extent else None,
+            "offset": extent.offset if extent else None,
+            "training_state": is_training_state(name),
+        })  # fmt: skip
+    return {
+        "path": str(source.path),
+        "kind": source.kind,
+        "producer": source.producer,
+        "scope": source.scope,
+        "files": [str(path) for path in source.files()],
+        "bytes": sum(spec.nbytes for spec in source.specs.values()),
+        "variables": variables,
+        "not_tensors": dict(source.not_tensors),
+    }
+
+
+def source_table(source: Source) -> RenderableType:
+    specs = source.specs
+    table = grid("variable", "dtype", "shape", "bytes", "lies at", right=("bytes", "lies at"))
+    for name in sorted(specs, key=_natural):
+        extent = source.extent(name)
+        note = "  (not a weight)" if is_training_state(name) else ""
+        place = f"{extent.offset}" if extent else "inside"
+        table.add_row(Text(name + note), specs[name].dtype.name, _shape(specs[name]), f"{specs[name].nbytes:,}", place)
+    parts: list[RenderableType] = [
+        _facts(
+            ("path", str(source.path)),
+            ("container", f"{source.kind}, written by {source.producer}"),
+            ("scope", source.scope or "none"),
+            ("files", ", ".join(path.name for path in source.files())),
+            ("variables", f"{len(specs)}, {format_bytes(sum(spec.nbytes for spec in specs.values()))}"),
+        ),
+        "",
+        table,
+    ]
+    if source.not_tensors:
+        parts += ["", *(Text(f"not a tensor: {name} ({what})") for name, what in source.not_tensors.items())]
+    return Group(*parts)
+
+
+def _natural(name: str) -> list[tuple[int, str]]:
+    """Layer 10 after layer 9."""
+    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in name.replace("_._", "/").split("/")]
+
+
+# plan and convert
+
+
+def plan_table(plan: Plan) -> RenderableType:
+    table = grid("tensor", "dtype", "shape", "from", "how")
+    for entry in plan.entries:
+        table.add_row(
+            Text(entry.target.name),
+            entry.target.dtype.name,
+            _shape(entry.target),
+            Text(", ".join(spec.name for spec in entry.sources)),
+            Text(", ".join(str(op) for op in entry.ops) or "as it is"),
+        )
+    files = grid("file", "tensors", "bytes", right=("tensors", "bytes"))
+    for shard in plan.shards:
+        files.add_row(shard.file, str(len(shard.offsets)), f"{shard.size:,}")
+    parts: list[RenderableType] = [table, "", files]
+    if plan.dropped:
+        dropped = grid("dropped", "what", "why")
+        for item in plan.dropped:
+            dropped.add_row(Text(item.name), Text(item.what), Text(item.why))
+        parts += ["", dropped]
+    facts = _facts(
+        ("architecture", f"{plan.architecture}, by mapping {plan.mapping}"),
+        ("tensors", f"{len(plan.entries)}, {format_bytes(plan.nbytes)}"),
+        ("buffers", f"at most {format_bytes(plan.peak_bytes)} in {plan.options.threads} threads"),
+        *(("note", note) for note in plan.notes),
+    )
+    return Group(*parts, "", facts)
+
+
+def receipt_summary(receipt: Receipt) -> RenderableType:
+    contents = receipt.contents
+    tensors, dropped, files = _list(contents["tensors"]), _list(contents["dropped"]), _list(contents["files"])
+    transposed = sum(any(op.startswith("transpose") for op in tensor["ops"]) for tensor in tensors)
+    rows = [
+        ("output", str(receipt.output)),
+        ("architecture", str(contents["architecture"])),
+        ("tensors", f"{len(tensors)}, of which {transposed} transposed"),
+        ("files", ", ".join(f"{file['file']} ({format_bytes(file['bytes'])})" for file in files)),
+        ("receipt", "transcode.json"),
+    ]
+    rows += [("dropped", f"{item['name']}: {item['why']}") for item in dropped]
+    rows += [("note", str(note)) for note in _list(contents["notes"])]
+    if left := _list(contents["left_in_source"]):
+        rows.append(("left behind", ", ".join(left)))
+    return _facts(*rows)
+
+
+def _list(value: object) -> list:  # type: ignore[type-arg]  # JSON
+    assert isinstance(value, list)  # noqa: S101
+    return value
+
+
+# validate
+
+
+def report_table(report: Report) -> RenderableType:
+    table = grid("level", "verdict", "what was compared")
+    styles = {"passed": "green", "failed": "bold red", "inconclusive": "yellow", "not run": "yellow"}
+    for level in report.levels:
+        table.add_row(level.name, Text(level.verdict, style=styles[level.verdict]), Text(level.summary))
+    parts: list[RenderableType] = [table]
+    for level in report.levels:
+        if level.rows:
+            parts += ["", _level_rows(level)]
+        if level.notes:
+            parts += ["", *(Text(note) for note in level.notes)]
+        if level.findings:
+            parts += ["", *(Text(finding.render()) for finding in level.findings)]
+    verdict = "the same model" if report.passed else "NOT proven to be the same model"
+    parts += ["", Text(verdict, style="bold green" if report.passed else "bold red")]
+    return Group(*parts)
+
+
+def _level_rows(level: Level) -> Grid:
+    table = grid(*level.columns, right=level.columns[1:])
+    for row in level.rows:
+        table.add_row(*(Text(f"{cell:.2e}" if isinstance(cell, float) else str(cell)) for cell in row))
+    return table
+
+
+# mappings
+
+
+def mappings_table(rows: Sequence[dict[str, object]]) -> RenderableType:
+    table = grid("mapping", "what it is", "architectures")
+    for row in rows:
+        table.add_row(str(row["name"]), str(row["about"]), "\n".join(_list(row["architectures"])))
+    return table
+
+
+def mapping_json(mapping: Mapping) -> dict[str, object]:
+    from transcoder.mapping import architecture_names, mapping_digest
+
+    return {
+        "name": mapping.name,
+        "model_type": mapping.model_type,
+        "about": mapping.about,
+        "blake3": mapping_digest(mapping),
+        "files": dict(mapping.files),
+        "config": mapping.config,
+        "architectures": {
+            name: [use.name + "?" * use.optional for use in mapping.architectures[key].parts]
+            for name, key in architecture_names(mapping).items()
+        },
+    }
+
+
+def mapping_text(name: str) -> str:
+    from transcoder.mapping.library import mapping_path
+
+    return mapping_path(name).read_text(encoding="utf-8").rstrip()
+
+
+def table_json(table: Table) -> dict[str, object]:
+    return {
+        "architecture": table.architecture,
+        "tensors": [
+            {"name": a.target, "shape": list(a.shape), "from": list(a.sources), "copy_of": a.copy_of,
+             "ops": [str(op) for op in a.ops], "part": a.part, "rule": a.where}
+            for a in table.assignments
+        ],
+        "optional": sorted(table.optional),
+        "drop": [vars(drop) for drop in table.drops],
+    }  # fmt: skip
+
+
+def table_table(table: Table) -> RenderableType:
+    result = grid("tensor", "shape", "from", "how")
+    for a in table.assignments:
+        origin = f"copy of {a.copy_of}" if a.copy_of else ", ".join(a.sources)
+        result.add_row(
+            Text(a.target),
+            Text(" x ".join(map(str, a.shape))),
+            Text(origin),
+            Text(", ".join(map(str, a.ops))),
+        )
+    return result

@@ -1,0 +1,47 @@
+"""The small files beside a checkpoint: which of them a published model needs, and which stay behind.
+
+An allow-list: what is not known to belong to a model (training arguments, environments, keys) is not copied,
+but named.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+from pathlib import Path
+
+LARGEST = 64_000_000
+
+# Tokenizers, processors, generation settings and papers, by the names transformers and the Hub give them.
+WANTED = (
+    "vocab.json", "merges.txt", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    "added_tokens.json", "generation_config.json", "preprocessor_config.json", "processor_config.json",
+    "feature_extractor_config.json", "chat_template.json", "*.jinja", "*.bpe.model", "*.spm", "spiece.model",
+    "spm.model", "tokenizer.model", "bpe.codes", "dict.txt", "vocab.bpe", "entity_vocab.json",
+    "README.md", "LICENSE*", "NOTICE*", "CITATION.cff",
+)  # fmt: skip
+# What the conversion itself replaces.
+REPLACED = ("config.json", "transcode.json", "validation.json")
+
+
+@dataclass(frozen=True)
+class Sidecars:
+    """Files to copy, and the names of those that stay behind."""
+
+    copied: tuple[Path, ...]
+    left: tuple[str, ...]
+
+
+def find_sidecars(directory: Path, weights: tuple[Path, ...]) -> Sidecars:
+    """Sort the files of the directory that holds config.json; `weights` are the checkpoint's own."""
+    copied, left = [], []
+    own = {path.absolute() for path in weights}
+    for path in sorted(directory.iterdir()):
+        if path.absolute() in own or path.name in REPLACED:
+            continue
+        wanted = any(fnmatch.fnmatchcase(path.name, pattern) for pattern in WANTED)
+        if wanted and path.is_file() and path.stat().st_size <= LARGEST:
+            copied.append(path)
+        else:
+            left.append(path.name + ("/" if path.is_dir() else ""))
+    return Sidecars(tuple(copied), tuple(left))

@@ -1,0 +1,147 @@
+"""Containers that hold a TensorFlow model's variables. `open_source` finds out which one a path is, by content."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from transcoder.errors import Problem, SourceError
+from transcoder.sources.base import Source
+
+__all__ = ["Source", "open_source"]
+
+HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A container that a path may mean; `path` is what a user would name to mean just this one."""
+
+    kind: str
+    path: Path
+    open: Callable[[], Source]
+
+
+def open_source(path: str | PathLike[str]) -> Source:
+    """Open the one checkpoint at `path`: a file, a directory or a checkpoint prefix. Reads metadata only.
+
+    Raises SourceError: nothing there, no weights, several containers, or a damaged one.
+    """
+    where = Path(path)
+    candidates = _in_directory(where) if where.is_dir() else _at(where)
+    if len(candidates) > 1:
+        raise SourceError(
+            f"several checkpoints in {where}",
+            Problem(
+                str(where),
+                ", ".join(f"{c.path.relative_to(where)} ({c.kind})" for c in candidates),
+                "one",
+                f"name the one you mean, for example: {candidates[0].path}",
+            ),
+        )
+    if not candidates:
+        raise _nothing(where)
+    return candidates[0].open()
+
+
+def _at(path: Path) -> list[Candidate]:
+    """What a path that is not a directory means."""
+    if not path.exists():
+        if path.with_name(path.name + ".index").exists():
+            return [_checkpoint(path)]
+        raise SourceError(
+            f"{path} does not exist",
+            Problem(str(path), "no such file, directory or checkpoint prefix", "a checkpoint", "check the path"),
+        )
+    if path.name == "saved_model.pb":
+        return [_saved_model(path.parent)]
+    if path.is_file() and _starts_with(path, HDF5_MAGIC):
+        return [_h5(path)]
+    if path.suffix == ".index":
+        return [_checkpoint(path.with_suffix(""))]
+    if match := re.fullmatch(r"(.+)\.data-\d{5}-of-\d{5}", path.name):
+        return [_checkpoint(path.with_name(match[1]))]
+    if path.suffix in (".h5", ".hdf5", ".keras"):
+        return [_h5(path)]  # says what is wrong with it
+    return []
+
+
+def _in_directory(directory: Path) -> list[Candidate]:
+    found = [
+        _h5(file)
+        for file in sorted(directory.iterdir())
+        if file.is_file() and (_starts_with(file, HDF5_MAGIC) or file.name == "tf_model.h5")
+    ]
+    # transformers' save_pretrained(saved_model=True) writes saved_model/1/ beside tf_model.h5.
+    for pattern in ("saved_model.pb", "saved_model/*/saved_model.pb", "*/saved_model.pb"):
+        found += [_saved_model(file.parent) for file in sorted(directory.glob(pattern))]
+    found += _checkpoints(directory)
+    return found
+
+
+def _checkpoints(directory: Path) -> list[Candidate]:
+    """The checkpoint prefixes in a directory; of several, the one that its `checkpoint` file calls the latest."""
+    prefixes = [file.with_suffix("") for file in sorted(directory.glob("*.index"))]
+    state = directory / "checkpoint"
+    if len(prefixes) > 1 and state.is_file():
+        # CheckpointState, a text protocol buffer that tf.train.CheckpointManager keeps.
+        text = state.read_text(encoding="utf-8", errors="replace")
+        if match := re.search(r'^model_checkpoint_path:\s*"([^"]+)"', text, re.MULTILINE):
+            latest = directory / Path(match[1]).name
+            prefixes = [prefix for prefix in prefixes if prefix == latest] or prefixes
+    return [_checkpoint(prefix) for prefix in prefixes]
+
+
+def _h5(path: Path) -> Candidate:
+    def opened() -> Source:
+        from transcoder.sources.keras_h5 import KerasH5
+
+        return KerasH5(path)
+
+    return Candidate("Keras HDF5", path, opened)
+
+
+def _saved_model(directory: Path) -> Candidate:
+    def opened() -> Source:
+        from transcoder.sources.tf_checkpoint import TFCheckpoint
+
+        return TFCheckpoint(directory, directory / "variables" / "variables", "saved-model")
+
+    return Candidate("SavedModel", directory, opened)
+
+
+def _checkpoint(prefix: Path) -> Candidate:
+    def opened() -> Source:
+        from transcoder.sources.tf_checkpoint import TFCheckpoint
+
+        return TFCheckpoint(prefix, prefix, "tf-checkpoint")
+
+    return Candidate("TensorFlow checkpoint", prefix, opened)
+
+
+def _starts_with(path: Path, magic: bytes) -> bool:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(magic)) == magic
+    except OSError:
+        return False
+
+
+def _nothing(path: Path) -> SourceError:
+    if path.is_dir():
+        names = sorted(file.name for file in path.iterdir())
+        found = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+    else:
+        found = "a file that is none of them"
+    return SourceError(
+        f"no TensorFlow weights in {path}",
+        Problem(
+            str(path),
+            found or "an empty directory",
+            "tf_model.h5, a SavedModel (saved_model.pb with variables/) or a checkpoint (*.index with *.data-*)",
+            "name the file, the directory or the checkpoint prefix that holds the weights",
+        ),
+    )

@@ -1,0 +1,162 @@
+"""The seam between containers and everything after them: the Source protocol, and reading ranges of a file.
+
+Decides nothing about any format.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, TypeVar
+
+from transcoder.errors import Problem, SourceError
+from transcoder.tensors import TensorSpec
+
+S = TypeVar("S")
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Where a variable's bytes lie contiguous, little-endian and in C order."""
+
+    path: Path
+    offset: int
+
+
+class Source(Protocol):
+    """A checkpoint opened for reading. Opening reads metadata only.
+
+    `specs` maps canonical variable names (no model scope, no `:0`) to their dtype and shape; `not_tensors`
+    maps what else the container holds (strings, configuration) to what it is. `kind` names the container,
+    `producer` who wrote it as far as it says, `scope` the level that all variable names had in common.
+    """
+
+    path: Path
+    kind: str
+    producer: str
+    scope: str
+    specs: Mapping[str, TensorSpec]
+    not_tensors: Mapping[str, str]
+
+    def read_into(self, name: str, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the variable's little-endian C-order bytes from byte `start`.
+
+        By the time every byte of a variable has been handed out once, all that the container knows for
+        verifying it (checksums, second copies) has been verified. Safe to call from several threads.
+
+        Raises SourceError: the file is shorter than it says, or the data don't match their checksum.
+        """
+        ...
+
+    def extent(self, name: str) -> Extent | None:
+        """Where the raw bytes lie, or None where they can't be taken as they are."""
+        ...
+
+    def files(self) -> tuple[Path, ...]:
+        """The files that the container consists of."""
+        ...
+
+    def close(self) -> None: ...
+
+    def __enter__(self: S) -> S: ...
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
+
+
+class Closing:
+    """`with` for a source that has `close`."""
+
+    def close(self) -> None:
+        """Give back files and handles; may be called twice."""
+
+    def __enter__(self: S) -> S:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+class RangeFile:
+    """A regular file read by absolute ranges, from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            # O_NONBLOCK: opening a FIFO must not wait for a writer.
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except OSError as error:
+            raise unreadable(path, error) from error
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            os.close(self._fd)
+            raise SourceError(
+                f"can't read {path}",
+                Problem(str(path), "not a regular file", "a file on disk", "copy the checkpoint to a file"),
+            )
+        self.size = status.st_size
+
+    def read_into(self, start: int, buffer: memoryview, what: str) -> None:
+        """Fill `buffer` from byte `start`; `what` names the wanted thing in an error."""
+        done = 0
+        try:
+            while done < len(buffer):
+                count = os.preadv(self._fd, [buffer[done:]], start + done)
+                if count == 0:
+                    raise truncated(self.path, what, start + len(buffer), self.size)
+                done += count
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+
+    def read(self, start: int, length: int, what: str) -> bytes:
+        """`length` bytes from `start`; refuses before allocating what the file can't hold."""
+        if start < 0 or length < 0 or start + length > self.size:
+            raise truncated(self.path, what, start + length, self.size)
+        data = bytearray(length)
+        self.read_into(start, memoryview(data), what)
+        return bytes(data)
+
+    def close(self) -> None:
+        if self._fd >= 0:
+            os.close(self._fd)
+            self._fd = -1
+
+
+def truncated(path: Path, what: str, wanted: int, size: int) -> SourceError:
+    return SourceError(
+        f"{path.name} is incomplete",
+        Problem(
+            f"{path}: {what}",
+            f"a file of {size} bytes",
+            f"at least {wanted} bytes",
+            "fetch or copy the file again: it is truncated",
+        ),
+    )
+
+
+def unreadable(path: Path, error: OSError) -> SourceError:
+    reason = error.strerror or str(error)
+    return SourceError(
+        f"can't read {path}",
+        Problem(str(path), reason, "a readable file", "check the path, its permissions and the disk"),
+    )
+
+
+def damaged(path: Path, where: str, found: str, wanted: str) -> SourceError:
+    """A file that contradicts itself."""
+    return SourceError(
+        f"{path.name} is damaged",
+        Problem(
+            f"{path}: {where}",
+            found,
+            wanted,
+            "fetch or copy the file again; if it persists, it was written damaged",
+        ),
+    )

@@ -1,0 +1,252 @@
+"""The tensor bundle: PREFIX.index and PREFIX.data-?????-of-?????. Knows bytes and checksums, not variable names.
+
+Source: tensorflow core/util/tensor_bundle/{tensor_bundle,naming}.cc, core/protobuf/tensor_bundle.proto.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import crc32c
+
+from transcoder.errors import Problem, SourceError
+from transcoder.sources.base import RangeFile, damaged
+from transcoder.sources.sstable import read_sstable, unmask
+from transcoder.sources.wire import WireError, as_bytes, as_int, fields, varint
+from transcoder.tensors import BY_TF_CODE, DType
+
+DT_STRING = 7
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One BundleEntryProto: where `size` bytes of a tensor lie. `dtype` is None for strings."""
+
+    key: str
+    dtype: DType | None
+    shape: tuple[int, ...]
+    shard: int
+    offset: int
+    size: int
+    crc32c: int
+
+
+class Bundle:
+    """Entries by key, and their bytes.
+
+    Raises SourceError on opening: index or a data file missing, damaged or of an unknown kind. `read_into`
+    verifies an entry's crc32c while it is read from start to end; a reader that begins elsewhere has it
+    verified first.
+    """
+
+    def __init__(self, prefix: Path) -> None:
+        self.prefix = prefix
+        self.index = prefix.with_name(prefix.name + ".index")
+        pairs = read_sstable(self.index)
+        try:
+            shards = _shard_count(self.index, pairs.pop(b"", b""))
+            self.entries = {entry.key: entry for entry in (self._entry(k, v, shards) for k, v in pairs.items())}
+        except WireError as error:
+            raise damaged(self.index, "an entry", str(error), "a BundleEntryProto") from error
+        self.paths = tuple(prefix.with_name(f"{prefix.name}.data-{i:05d}-of-{shards:05d}") for i in range(shards))
+        self._files: list[RangeFile] = []
+        try:
+            for path in self.paths:
+                self._files.append(_data_file(path))
+            self._check_extents()
+        except BaseException:
+            self.close()
+            raise
+        self._lock = threading.Lock()
+        self._verified: set[str] = set()
+        self._running: dict[str, tuple[int, int]] = {}  # key -> (bytes seen from the start, crc of them)
+
+    def _entry(self, raw_key: bytes, value: bytes, shards: int) -> Entry:
+        where = repr(raw_key.decode("utf-8", "backslashreplace"))
+        code = shard = offset = size = crc = 0
+        shape: tuple[int, ...] = ()
+        for number, field in fields(value):
+            match number:
+                case 1:
+                    code = as_int(field)
+                case 2:
+                    shape = _shape(as_bytes(field))
+                case 3:
+                    shard = as_int(field)
+                case 4:
+                    offset = as_int(field)
+                case 5:
+                    size = as_int(field)
+                case 6:
+                    crc = as_int(field)
+                case 7:
+                    raise self._unsupported(where, "a variable partitioned into slices")
+                case _:
+                    raise WireError(f"{where}: unknown field {number}")
+        try:
+            key = raw_key.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise WireError(f"{where}: a key that is not UTF-8") from error
+        dtype = BY_TF_CODE.get(code)
+        if dtype is None and code != DT_STRING:
+            raise self._unsupported(where, f"DataType {code}")
+        if not 0 <= shard < shards:
+            raise damaged(self.index, where, f"shard {shard}", f"a shard below {shards}")
+        if dtype is not None:
+            count = dtype.size
+            for extent in shape:
+                count *= extent
+            if count != size:
+                raise damaged(self.index, where, f"{size} bytes for {dtype} {list(shape)}", f"{count} bytes")
+        return Entry(key, dtype, shape, shard, offset, size, unmask(crc))
+
+    def _unsupported(self, where: str, found: str) -> SourceError:
+        return SourceError(
+            f"{self.index.name} holds something this version can't read",
+            Problem(
+                f"{self.index}: {where}",
+                found,
+                "whole tensors of a numeric dtype",
+                "load and save the checkpoint once with TensorFlow 2 as tf.train.Checkpoint",
+            ),
+        )
+
+    def _check_extents(self) -> None:
+        for entry in self.entries.values():
+            file = self._files[entry.shard]
+            if entry.offset < 0 or entry.size < 0 or entry.offset + entry.size > file.size:
+                raise damaged(
+                    file.path,
+                    entry.key,
+                    f"a file of {file.size} bytes",
+                    f"bytes {entry.offset} to {entry.offset + entry.size}",
+                )
+
+    def read_into(self, key: str, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the stored bytes of `key` from byte `start`."""
+        entry = self.entries[key]
+        with self._lock:
+            seen, crc = self._running.get(key, (0, 0))
+            verified = key in self._verified
+        if not verified and start != seen:
+            self.verify(key)
+            verified = True
+        self._files[entry.shard].read_into(entry.offset + start, buffer, key)
+        if verified:
+            return
+        crc = crc32c.crc32c(buffer, crc)
+        seen = start + len(buffer)
+        if seen == entry.size:
+            self._conclude(entry, crc)
+        else:
+            with self._lock:
+                self._running[key] = (seen, crc)
+
+    def verify(self, key: str) -> None:
+        """Read an entry from start to end for its checksum alone."""
+        entry = self.entries[key]
+        scratch = memoryview(bytearray(min(CHUNK, entry.size)))
+        crc = 0
+        for start in range(0, entry.size, CHUNK):
+            piece = scratch[: min(CHUNK, entry.size - start)]
+            self._files[entry.shard].read_into(entry.offset + start, piece, key)
+            crc = crc32c.crc32c(piece, crc)
+        self._conclude(entry, crc)
+
+    def _conclude(self, entry: Entry, crc: int) -> None:
+        if crc != entry.crc32c:
+            raise SourceError(
+                f"checksum mismatch in {self.paths[entry.shard].name}",
+                Problem(
+                    f"{self.paths[entry.shard]}: {entry.key}",
+                    f"crc32c {crc:08x}",
+                    f"crc32c {entry.crc32c:08x}, as {self.index.name} says",
+                    "fetch or copy the checkpoint again: its data changed after it was written",
+                ),
+            )
+        with self._lock:
+            self._verified.add(entry.key)
+            self._running.pop(entry.key, None)
+
+    def read_string(self, key: str) -> bytes:
+        """The value of a scalar string tensor, verified.
+
+        Layout (tensor_bundle.cc, WriteStringTensor): varint64 length, masked crc32c of the length as
+        uint32, the bytes. The entry's crc covers the length as uint32, those 4 bytes, and the bytes.
+        """
+        entry = self.entries[key]
+        path = self.paths[entry.shard]
+        data = self._files[entry.shard].read(entry.offset, entry.size, key)
+        try:
+            length, at = varint(data, 0)
+        except WireError as error:
+            raise damaged(path, key, str(error), "a string's length") from error
+        if entry.shape != () or at + 4 + length != len(data):
+            raise damaged(path, key, f"{len(data)} bytes", "one string that fills them")
+        as_uint32 = length.to_bytes(4 if length < 1 << 32 else 8, "little")
+        crc = crc32c.crc32c(as_uint32)
+        if crc != unmask(int.from_bytes(data[at : at + 4], "little")):
+            raise damaged(path, key, "a length that differs from its checksum", "the bytes as they were written")
+        self._conclude(entry, crc32c.crc32c(data[at:], crc))
+        return data[at + 4 :]
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
+
+def _shard_count(index: Path, header: bytes) -> int:
+    """num_shards of the BundleHeaderProto, after a look at the rest of it."""
+    shards, endianness = 0, 0
+    for number, field in fields(header):
+        if number == 1:
+            shards = as_int(field)
+        elif number == 2:
+            endianness = as_int(field)
+    if not 0 < shards <= 99_999:
+        raise damaged(index, "the header", f"{shards} data files", "between 1 and 99999")
+    if endianness != 0:
+        raise SourceError(
+            f"{index.name} is big-endian",
+            Problem(
+                f"{index}: the header",
+                f"endianness {endianness}",
+                "little-endian data",
+                "load and save the checkpoint once on a little-endian machine",
+            ),
+        )
+    return shards
+
+
+def _shape(message: bytes) -> tuple[int, ...]:
+    """TensorShapeProto {dim=2 {size=1}, unknown_rank=3}."""
+    shape = []
+    for number, field in fields(message):
+        if number == 3 and field:
+            raise WireError("a shape of unknown rank")
+        if number == 2:
+            size = 0
+            for inner, value in fields(as_bytes(field)):
+                if inner == 1:
+                    size = as_int(value)
+            if size < 0:
+                raise WireError(f"a dimension of {size}")
+            shape.append(size)
+    return tuple(shape)
+
+
+def _data_file(path: Path) -> RangeFile:
+    if not path.exists():
+        raise SourceError(
+            f"{path.name} is missing",
+            Problem(
+                str(path.parent),
+                f"no {path.name}",
+                "every data file that the .index names",
+                "fetch or copy the rest of the checkpoint, under its own names",
+            ),
+        )
+    return RangeFile(path)

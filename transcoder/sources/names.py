@@ -1,0 +1,46 @@
+"""Canonical variable names: the same from every container that TensorFlow wrote the model to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+# transformers' TF port wrote `x___y` where two layers share a scope; only y is a level
+# (modeling_tf_pytorch_utils.convert_tf_weight_name_to_pt_weight_name).
+_SHARED = re.compile(r"/[^/]*___([^/]*)/")
+_OUTPUT_INDEX = re.compile(r":\d+$")
+
+# What training leaves beside the weights, by the names Keras 2 and tf.train give it.
+_TRAINING_STATE = re.compile(
+    r"""^(save_counter|global_step|iter|iteration|decay|learning_rate|beta_[12]|momentum|rho|total|count)$
+      | ^(training|optimizer|Adam|AdamW|AdamWeightDecay|Adamax|Nadam|Adagrad|Adadelta|SGD|RMSprop|Ftrl|LAMB)(_\d+)?/
+      | /(adam_m|adam_v)$
+      | \.OPTIMIZER_SLOT
+    """,
+    re.VERBOSE,
+)
+
+
+def is_training_state(name: str) -> bool:
+    """Whether a variable is an optimizer's or a counter's and not the model's."""
+    return _TRAINING_STATE.search(name) is not None
+
+
+def tidy(raw: str) -> str:
+    """A variable's name without its output index and without scope aliases."""
+    return _SHARED.sub(r"/\1/", _OUTPUT_INDEX.sub("", raw))
+
+
+def common_scope(names: Collection[str]) -> str:
+    """The first level that all of the model's variables share (`tf_roberta_model_3`), or "".
+
+    Keras names it after the model's class and numbers it by instance, so it differs between saves
+    of one model and says nothing about the variable. Names of one level have no scope to share.
+    """
+    firsts = {name.split("/", 1)[0] for name in names if "/" in name and not is_training_state(name)}
+    return firsts.pop() if len(firsts) == 1 else ""
+
+
+def below(name: str, scope: str) -> str:
+    """The name without the scope in front, where it has it."""
+    return name[len(scope) + 1 :] if scope and name.startswith(scope + "/") else name

@@ -1,0 +1,182 @@
+"""The validator: proves that an output is the same model as its source, trusting nothing of the writer.
+
+It imports neither planner nor write code. Levels: `weights` (bit for bit), `load` (the PyTorch class loads it,
+strictly), `forward` (the same outputs as TensorFlow).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import platform
+from collections.abc import Callable, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from transcoder._version import __version__
+from transcoder.errors import Problem, TranscodeError, UsageError, ValidationError
+from transcoder.mapping import expand, find_mapping, load_mapping
+from transcoder.modelconfig import find_config, read_config
+from transcoder.sources import open_source
+from transcoder.validator.reading import Output, claims, reader_for
+from transcoder.validator.report import Level, Report, not_run
+
+__all__ = ["Level", "Report", "validate"]
+
+LEVELS = ("weights", "load", "forward")
+REPORT = "validation.json"
+
+
+def validate(
+    source: str | PathLike[str],
+    output: str | PathLike[str],
+    *,
+    level: str | Sequence[str] = "all",
+    mapping: str | PathLike[str] | None = None,
+    truth: str = "auto",
+    reference_python: str | PathLike[str] | None = None,
+    report: str | PathLike[str] | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Report:
+    """Compare a converted directory with its source.
+
+    `level` is "weights", "load", "forward", "all" or several of the first three. `mapping` is needed where the
+    conversion used one's own. `truth` says what computes the true outputs: "tensorflow" (transformers 4's model
+    class, in the interpreter `reference_python` or this one), "numpy", or "auto", the first of these that is at
+    hand; "signature" also runs a SavedModel's own graph, which is code: only for files that you trust. The
+    report is written to `report`, by default OUT/validation.json.
+
+    Failing levels are in the report, not raised. Raises SourceError, MappingError or ValidationError where
+    there is nothing to compare.
+    """
+    wanted = LEVELS if level == "all" else (level,) if isinstance(level, str) else tuple(level)
+    if unknown := [name for name in wanted if name not in LEVELS] or not wanted:
+        raise UsageError(
+            "an unknown level", Problem("level", str(unknown), f"of {', '.join(LEVELS)}, or all", "pick one")
+        )
+    directory = Path(output)
+    _check_present(directory)
+    config = read_config(directory / "config.json")
+    (architecture,) = config.architectures or (None,)
+    if architecture is None:
+        raise ValidationError(
+            "the output can't be validated",
+            Problem(str(config.path), "no architecture", "the PyTorch class it was converted for", "convert again"),
+        )
+    receipt = claims(directory)
+    table = load_mapping(str(mapping)) if mapping is not None else find_mapping(config.model_type, architecture)
+    levels: list[Level] = []
+    with open_source(source) as opened:
+        reader, files = reader_for(opened), Output(directory)
+        rules = expand(table, architecture, config.scalars(table.config))
+        if "weights" in wanted:
+            from transcoder.validator.weights import check_weights
+
+            try:
+                levels.append(check_weights(reader, files, rules, _policy(receipt), receipt, progress))
+            except TranscodeError as error:
+                levels.append(Level("weights", "failed", error.summary, list(error.problems)))
+        if "load" in wanted or "forward" in wanted:
+            levels += _running_levels(wanted, files, directory, architecture, opened, reader, truth, reference_python)
+    result = Report(architecture, table.name, levels, _environment())
+    path = Path(report) if report is not None else directory / REPORT
+    _write_report(path, result)
+    return result
+
+
+def _running_levels(
+    wanted: Sequence[str],
+    files: Output,
+    directory: Path,
+    architecture: str,
+    opened: Any,
+    reader: Any,
+    truth: str,
+    reference_python: str | PathLike[str] | None,
+) -> list[Level]:
+    from transcoder.validator.loading import check_loading
+
+    loaded, model = check_loading(files, architecture)
+    levels = [loaded] if "load" in wanted else []
+    if "forward" in wanted:
+        if model is None:
+            levels.append(not_run("forward", "the model did not load", "see level load"))
+        else:
+            from transcoder.validator.forward import as_level, check_forward
+
+            # The source's own config.json where it has one: the output's is part of what is on trial.
+            try:
+                original = find_config(opened.path).values
+            except TranscodeError:
+                original = read_config(directory / "config.json").values
+            python = Path(reference_python) if reference_python is not None else None
+            try:
+                levels.append(
+                    check_forward(
+                        model,
+                        directory,
+                        architecture,
+                        original,
+                        opened,
+                        reader,
+                        truth=truth,
+                        reference_python=python,
+                    )
+                )
+            except TranscodeError as error:
+                levels.append(as_level(error))
+    return levels
+
+
+def _policy(receipt: Any) -> str:
+    """The dtype policy that the receipt claims; a false claim fails, for the bits are recomputed under it."""
+    options = receipt.get("options")
+    return str(options.get("dtype", "keep")) if isinstance(options, dict) else "keep"
+
+
+def _check_present(directory: Path) -> None:
+    if importlib.util.find_spec("safetensors") is None:
+        raise ValidationError(
+            "the validator is not installed",
+            Problem(
+                "safetensors",
+                "not installed",
+                "the library that reads the output",
+                "pip install 'weight-transcoder[validate]'",
+            ),
+        )
+    if not (directory / "config.json").is_file():
+        raise ValidationError(
+            "the output can't be validated",
+            Problem(
+                str(directory),
+                "no config.json",
+                "a directory that transcode wrote",
+                "convert first, or check the path",
+            ),
+        )
+
+
+def _environment() -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
+    found = {"transcoder": __version__, "python": platform.python_version(), "numpy": np.__version__}
+    for name in ("safetensors", "torch", "transformers"):
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def _write_report(path: Path, report: Report) -> None:
+    try:
+        path.write_text(json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise ValidationError(
+            "the report can't be written",
+            Problem(str(path), error.strerror or str(error), "a writable place", "pass --report FILE"),
+        ) from error

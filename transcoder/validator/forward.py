@@ -1,0 +1,343 @@
+"""Level `forward`: hidden states and logits of the loaded PyTorch model against TensorFlow's, on real token ids.
+
+The truth is TensorFlow's own where a Python that has it is at hand, else a plain NumPy forward of the source
+variables. Decides the tolerance, and measures what the comparison would have seen.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from transcoder.errors import Problem, TranscodeError, UsageError
+from transcoder.sources import Source
+from transcoder.validator import truth_numpy
+from transcoder.validator.loading import quiet
+from transcoder.validator.reading import Reader
+from transcoder.validator.report import Level, Verdict, not_run
+
+Arrays: TypeAlias = dict[str, NDArray[Any]]
+
+# Of the largest true value of an output, or of 1 if that is larger. float32 sums of a RoBERTa's length differ
+# between libraries by some 1e-6 of it; the narrower types round every weight at 2**-11 and 2**-8.
+TOLERANCE = {"float64": 1e-5, "float32": 1e-5, "float16": 2e-2, "bfloat16": 1e-1}
+SEEN = 10  # a mutation that moves an output by this many tolerances could not have been missed
+TIMEOUT = 900  # seconds for TensorFlow to start, build the model and run it
+
+SENTENCES = (
+    "The weights were trained in one framework and must give the same answers in another.",
+    "Copying is easy; knowing that the copy is right takes a measurement.",
+    "A short one.",
+)
+
+
+@dataclass(frozen=True)
+class Truth:
+    """True outputs by name, and what computed them."""
+
+    outputs: Arrays
+    route: str
+
+
+class NoTruth(Exception):  # noqa: N818  (not an error: the level just can't run)
+    """Why there is nothing to compare with, and the remedy."""
+
+    def __init__(self, why: str, remedy: str) -> None:
+        super().__init__(why)
+        self.why, self.remedy = why, remedy
+
+
+def check_forward(
+    model: Any,
+    directory: Path,
+    architecture: str,
+    config: Mapping[str, object],
+    source: Source,
+    reader: Reader,
+    *,
+    truth: str,
+    reference_python: Path | None,
+) -> Level:
+    """Compare outputs; `model` is the loaded PyTorch model, `config` the source's config.json."""
+    inputs, ids_from = make_inputs(directory, architecture, config)
+    try:
+        true = find_truth(architecture, config, source, reader, inputs, truth, reference_python)
+    except NoTruth as reason:
+        return not_run("forward", reason.why, reason.remedy)
+    dtype = str(model.dtype).removeprefix("torch.")
+    model = model.float()
+    found = run_torch(model, inputs)
+    findings: list[Problem] = []
+    rows: list[tuple[str | float | int, ...]] = []
+    worst = 0.0
+    tolerances: dict[str, float] = {}
+    for name in sorted(true.outputs, key=_order):
+        expected = true.outputs[name].astype(np.float64)
+        if name not in found or found[name].shape != expected.shape:
+            shape = list(found[name].shape) if name in found else "nothing"
+            findings.append(Problem(f"output {name}", f"{shape} from PyTorch", f"{list(expected.shape)}", "report it"))
+            continue
+        largest = float(np.abs(expected).max())
+        error = float(np.abs(found[name] - expected).max())
+        if not np.isfinite(found[name]).all():
+            error = float("inf")
+        tolerances[name] = tolerance = TOLERANCE[dtype] * max(1.0, largest)
+        worst = max(worst, error / tolerance)
+        rows.append((name, error, error / largest if largest else 0.0, tolerance))
+        if error > tolerance:
+            findings.append(Problem(f"output {name}", f"an error of {error:.2e}", f"at most {tolerance:.2e}",
+                                    "run level `weights`, which names the tensor"))  # fmt: skip
+    sensitivity = list(measure(model, inputs, found, tolerances)) if rows else []
+    matrices = [(ratio, name) for name, ratio, is_matrix in sensitivity if is_matrix]
+    unseen = [name for name, ratio, _ in sensitivity if ratio < SEEN]
+    least, weakest = min(matrices, default=(0.0, "none"))
+    verdict: Verdict = "failed" if findings or not rows else "passed" if least >= SEEN else "inconclusive"
+    largest = max((float(row[1]) for row in rows), default=0.0)
+    summary = f"{len(rows)} outputs, largest error {largest:.1e}, {worst:.0%} of the tolerance"
+    notes = [
+        f"truth: {true.route}",
+        f"inputs: {ids_from}",
+        f"sensitivity: of {len(sensitivity)} tensors damaged one at a time, each matrix moved an output by at least "
+        f"{least:,.0f} tolerances (the least: {weakest})",
+    ]
+    if unseen:
+        notes.append(f"forward can't see, and `weights` must: {', '.join(unseen)}")
+    if verdict == "inconclusive":
+        found = f"{weakest} damaged moves no output by more than {least:.1f} tolerances"
+        remedy = "rely on level `weights`: this model's outputs can't show a wrong tensor"
+        findings.append(Problem("sensitivity", found, f"at least {SEEN}", remedy))
+    facts: dict[str, object] = {
+        "truth": true.route,
+        "inputs": ids_from,
+        "worst_of_tolerance": worst,
+        "sensitivity": {name: ratio for name, ratio, _ in sensitivity},
+        "least_sensitivity_of_a_matrix": least,
+        "not_seen_by_forward": unseen,
+    }
+    return Level(
+        "forward",
+        verdict,
+        summary,
+        findings,
+        ("output", "largest error", "relative", "tolerance"),
+        rows,
+        notes,
+        facts,
+    )
+
+
+def _order(name: str) -> tuple[int, int, str]:
+    head, _, number = name.partition(".")
+    return (0, int(number), "") if head == "hidden_states" else (1, 0, name)
+
+
+# Inputs
+
+
+def make_inputs(directory: Path, architecture: str, config: Mapping[str, object]) -> tuple[Arrays, str]:
+    """A padded batch of real token ids where OUT has a tokenizer, of fixed ones where not; and which it was."""
+    room = int(str(config.get("max_position_embeddings", 512))) - 2
+    vocabulary = int(str(config.get("vocab_size", 50265)))
+    rows = _tokenize(directory, vocabulary)
+    origin = "token ids of three sentences"
+    if rows is None:
+        generator = np.random.default_rng(0)
+        rows = [[0, *generator.integers(5, vocabulary, count).tolist(), 2] for count in (17, 13, 4)]
+        origin = "fixed token ids (no tokenizer here)"
+    rows = [row[:room] for row in rows]
+    length = max(len(row) for row in rows)
+    ids = np.ones((len(rows), length), np.int64)  # 1 is RoBERTa's padding, in TensorFlow whatever config.json says
+    mask = np.zeros_like(ids)
+    for i, row in enumerate(rows):
+        ids[i, : len(row)] = row
+        mask[i, : len(row)] = 1
+    inputs: Arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
+    if architecture.endswith("ForMultipleChoice"):
+        inputs = {name: values[None, :2] for name, values in inputs.items()}
+    if config.get("add_cross_attention"):
+        width = int(str(config.get("hidden_size", 768)))
+        encoded = np.random.default_rng(1).standard_normal((len(rows), 7, width))
+        inputs["encoder_hidden_states"] = encoded.astype(np.float32)
+    return inputs, origin
+
+
+def _tokenize(directory: Path, vocabulary: int) -> list[list[int]] | None:
+    if not any((directory / name).is_file() for name in ("tokenizer.json", "vocab.json", "sentencepiece.bpe.model")):
+        return None
+    from transformers import AutoTokenizer
+
+    try:
+        with quiet():
+            tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
+            rows = [list(tokenizer(sentence)["input_ids"]) for sentence in SENTENCES]
+    except Exception:  # a tokenizer that does not load is no reason to compare nothing
+        return None
+    return rows if all(0 <= i < vocabulary for row in rows for i in row) else None
+
+
+# Truths
+
+
+def find_truth(
+    architecture: str,
+    config: Mapping[str, object],
+    source: Source,
+    reader: Reader,
+    inputs: Arrays,
+    truth: str,
+    reference_python: Path | None,
+) -> Truth:
+    """The best truth at hand. Raises NoTruth."""
+    python = str(reference_python) if reference_python is not None else _own_tensorflow()
+    if truth == "signature" and source.kind != "saved-model":
+        raise NoTruth(f"a {source.kind} has no signature", "pass --truth tensorflow or numpy")
+    if truth in ("tensorflow", "signature") or (truth == "auto" and python is not None):
+        if python is None:
+            raise NoTruth("no Python with tensorflow", "pass --reference-python (tools/make_reference_env builds one)")
+        return _tensorflow(python, architecture, config, source, inputs, signature=truth == "signature")
+    if not truth_numpy.supports(str(config.get("model_type")), architecture):
+        raise NoTruth(
+            f"no NumPy forward for {architecture}",
+            "pass --reference-python with tensorflow and transformers 4",
+        )
+    outputs = truth_numpy.forward(reader.read, config, architecture, inputs)
+    return Truth(dict(outputs), f"NumPy forward of the source variables ({reader.route})")
+
+
+def _own_tensorflow() -> str | None:
+    return sys.executable if importlib.util.find_spec("tensorflow") is not None else None
+
+
+def _tensorflow(
+    python: str, architecture: str, config: Mapping[str, object], source: Source, inputs: Arrays, *, signature: bool
+) -> Truth:
+    """TensorFlow's model class in a process of its own; with `signature`, the SavedModel's own graph as well."""
+    script = Path(__file__).with_name("truth_tensorflow.py")
+    with tempfile.TemporaryDirectory(prefix="transcode-") as scratch:
+        here = Path(scratch)
+        np.savez(here / "inputs.npz", **inputs)  # type: ignore[arg-type]  # numpy's stub knows no mapping of arrays
+        (here / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        what = ["--kind", source.kind, "--weights", str(source.path), "--architecture", architecture]
+        where = ["--config", str(here / "config.json"), "--inputs", str(here / "inputs.npz")]
+        base = [python, str(script), *what, *where]
+        runs = [[*base, "--outputs", str(here / "class.npz")]]
+        if signature:
+            runs.append([*base, "--outputs", str(here / "signature.npz"), "--signature"])
+        versions = [_run(command) for command in runs]
+        outputs: Arrays = {}
+        for path in sorted(here.glob("*.npz")):
+            if path.name != "inputs.npz":
+                with np.load(path) as arrays:
+                    outputs |= {name: arrays[name] for name in arrays.files}  # the signature's over the class's
+    by = versions[0]
+    route = f"TensorFlow {by.get('tensorflow')}, class TF{architecture} of transformers {by.get('transformers')}"
+    return Truth(outputs, route + (" and the SavedModel's own signature" if signature else ""))
+
+
+def _run(command: list[str]) -> dict[str, str]:
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)  # noqa: S603
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise UsageError(
+            "the reference Python can't be run",
+            Problem(
+                command[0],
+                str(error),
+                "a Python with tensorflow and transformers 4",
+                "check --reference-python",
+            ),
+        ) from error
+    if result.returncode:
+        lines = result.stderr.strip().splitlines() or ["no message"]
+        raise NoTruth(f"TensorFlow's run failed: {lines[-1]}", "check --reference-python, or pass --truth numpy")
+    last: dict[str, str] = json.loads(result.stdout.strip().splitlines()[-1])
+    return last
+
+
+# PyTorch
+
+
+def run_torch(model: Any, inputs: Arrays) -> Arrays:
+    """The model's outputs in float32, by the names of the truth."""
+    import torch
+
+    arguments = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in inputs.items()}
+    with torch.no_grad(), quiet(), _recorded(model) as layers:
+        outputs = model(**arguments, output_hidden_states=True, return_dict=True)
+    result: Arrays = dict(layers)
+    for name, value in outputs.items():
+        if name == "hidden_states" and not layers:
+            result |= {f"hidden_states.{i}": layer.numpy() for i, layer in enumerate(value)}
+        elif isinstance(value, torch.Tensor):
+            result[name] = value.numpy()
+    return result
+
+
+@contextmanager
+def _recorded(model: Any) -> Iterator[Arrays]:
+    """What leaves the embeddings and each layer, taken at the modules themselves where the model has them so.
+
+    transformers 5 reports the last hidden state after the model's final normalisation where 4 did before it.
+    """
+    base = model.base_model
+    encoder = getattr(base, "encoder", None)
+    blocks = [getattr(base, "embeddings", None), *getattr(encoder, "layer", ())]
+    layers: Arrays = {}
+
+    def record(index: int) -> Callable[[Any, Any, Any], None]:
+        def hook(_module: Any, _arguments: Any, output: Any) -> None:
+            layers[f"hidden_states.{index}"] = (output[0] if isinstance(output, tuple) else output).numpy()
+
+        return hook
+
+    handles = [block.register_forward_hook(record(i)) for i, block in enumerate(blocks) if len(blocks) > 1 and block]
+    try:
+        yield layers
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def measure(
+    model: Any, inputs: Arrays, sound: Arrays, tolerances: Mapping[str, float]
+) -> Iterator[tuple[str, float, bool]]:
+    """Damage one tensor of each kind in the first and the last layer; by how many tolerances does an output move?
+
+    A square kernel is transposed, anything else reversed. Yields (tensor, ratio, whether it is a matrix).
+    """
+    import torch
+
+    kinds: dict[str, list[str]] = {}
+    for name, _ in model.named_parameters():
+        kinds.setdefault(".".join("*" if part.isdigit() else part for part in name.split(".")), []).append(name)
+    parameters = dict(model.named_parameters())
+    for names in kinds.values():
+        for name in dict.fromkeys((names[0], names[-1])):
+            parameter = parameters[name]
+            original = parameter.detach().clone()
+            square = parameter.ndim == 2 and parameter.shape[0] == parameter.shape[1]
+            damaged = original.T if square else original.flatten().flip(0).reshape(original.shape)
+            if torch.equal(damaged, original):
+                continue  # all values alike: nothing to see
+            with torch.no_grad():
+                parameter.copy_(damaged)
+                moved = run_torch(model, inputs)
+                parameter.copy_(original)
+            ratios = [float(np.nanmax(np.abs(moved[key] - sound[key]))) / limit for key, limit in tolerances.items()]
+            yield name, max(ratios), parameter.ndim >= 2
+
+
+def as_level(error: TranscodeError) -> Level:
+    """An error of the source that came up in comparing, as a failed level."""
+    return Level("forward", "failed", error.summary, list(error.problems))

@@ -1,0 +1,125 @@
+"""Level `load`: the PyTorch class of config.json loads the output under the installed transformers, strictly."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from transcoder.errors import Problem
+from transcoder.validator.reading import Output
+from transcoder.validator.report import Level, not_run
+
+INSTALL = "pip install 'weight-transcoder[validate]'"
+MOST = 20  # findings of one kind
+
+
+def check_loading(output: Output, architecture: str) -> tuple[Level, Any]:
+    """The level, and the loaded model for `forward` (None where it did not load)."""
+    try:
+        import torch
+        import transformers
+    except ImportError as error:
+        return not_run("load", f"{error.name} is not installed", INSTALL), None
+    model_class = getattr(transformers, architecture, None)
+    if model_class is None:
+        remedy = "install a version of transformers that has it"
+        return not_run("load", f"transformers {transformers.__version__} has no {architecture}", remedy), None
+    findings: list[Problem] = []
+
+    def wrong(where: str, found: str, wanted: str) -> None:
+        findings.append(
+            Problem(f"{output.directory}: {where}", found, wanted, "convert again with the right architecture")
+        )
+
+    arguments: dict[str, Any] = {
+        "attn_implementation": "eager",
+        "output_loading_info": True,
+        "local_files_only": True,
+    }
+    # `dtype` replaced `torch_dtype` in 4.56.
+    version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    arguments["dtype" if version >= (4, 56) else "torch_dtype"] = "auto"
+    pooled = any(name.startswith("pooler.") for name in output.file_of)
+    without_pooler = not pooled and "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
+    if without_pooler:
+        arguments["add_pooling_layer"] = False
+    try:
+        with quiet():
+            model, info = model_class.from_pretrained(output.directory, **arguments)
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError) as error:
+        wrong(architecture, f"{type(error).__name__}: {error}", "a model that loads")
+        return Level("load", "failed", f"{architecture} does not load", findings), None
+    for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
+        entries = sorted(str(entry) for entry in info.get(kind) or ())
+        for entry in entries[:MOST]:
+            wrong(entry, kind.replace("_", " ").removesuffix("s"), "nothing missing, unexpected or mismatched")
+    state = model.state_dict()
+    by_storage = {state[name].data_ptr(): name for name in output.file_of if name in state}
+    bits = 0
+    for name, tensor in state.items():
+        if tensor.is_meta:
+            wrong(name, "a parameter left on the meta device", "a loaded one")
+        elif name in output.file_of:
+            if _same_bits(output, name, tensor):
+                bits += 1
+            else:
+                wrong(name, "loaded values that differ from the file's", "the file's values")
+        elif tensor.data_ptr() not in by_storage:
+            wrong(name, "newly initialised: in no file and tied to nothing that is", "a value from the file")
+    tied = sum(1 for name in state if name not in output.file_of)
+    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    wants_tie = head is not None and getattr(model.config, "tie_word_embeddings", False)
+    if wants_tie and head.weight.data_ptr() != embeddings.weight.data_ptr():
+        wrong(
+            "tied embeddings",
+            "an output embedding of its own",
+            "the input embedding, as config.json ties them",
+        )
+    summary = (
+        f"{architecture} under transformers {transformers.__version__}: {bits} tensors loaded bit-equal, {tied} tied"
+    )
+    if without_pooler:
+        summary += ", without a pooler"
+    model.eval()
+    facts: dict[str, object] = {
+        "transformers": transformers.__version__, "torch": torch.__version__, "loaded": bits, "tied": tied,
+        "add_pooling_layer": not without_pooler,
+    }  # fmt: skip
+    return Level("load", "failed" if findings or not bits else "passed", summary, findings, facts=facts), model
+
+
+def _same_bits(output: Output, name: str, tensor: Any) -> bool:
+    import torch
+    from safetensors import safe_open
+
+    path = Path(output.directory) / output.file_of[name]
+    with safe_open(str(path), framework="pt") as shard:
+        stored = shard.get_tensor(name)
+    if stored.dtype != tensor.dtype or stored.shape != tensor.shape:
+        return False
+    raw, loaded = (t.detach().contiguous().reshape(-1).view(torch.uint8) for t in (stored, tensor))
+    return bool(torch.equal(raw, loaded))
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No warnings and no progress bars of transformers: what they would say is in the report."""
+    import transformers
+
+    verbosity = transformers.logging.get_verbosity()
+    bars = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity(logging.CRITICAL)
+    transformers.logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        transformers.logging.set_verbosity(verbosity)
+        if bars:
+            transformers.logging.enable_progress_bar()

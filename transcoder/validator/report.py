@@ -1,0 +1,58 @@
+"""What a validation found: levels, each passed, failed, inconclusive or not run. Decides when the whole has passed."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Literal, TypeAlias
+
+from transcoder.errors import Problem
+
+Verdict: TypeAlias = Literal["passed", "failed", "inconclusive", "not run"]
+FORMAT = 1
+
+
+@dataclass
+class Level:
+    """One level of proof. `rows` under `columns` and `notes` are for people, `facts` for machines."""
+
+    name: str
+    verdict: Verdict
+    summary: str
+    findings: list[Problem] = field(default_factory=list)
+    columns: tuple[str, ...] = ()
+    rows: list[tuple[str | float | int, ...]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    facts: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass
+class Report:
+    """All levels that were asked for. It has passed if each of them ran and passed."""
+
+    architecture: str
+    mapping: str
+    levels: list[Level]
+    environment: dict[str, str]
+
+    @property
+    def passed(self) -> bool:
+        return bool(self.levels) and all(level.verdict == "passed" for level in self.levels)
+
+    def level(self, name: str) -> Level:
+        return next(level for level in self.levels if level.name == name)
+
+    def to_json(self) -> dict[str, object]:
+        return {
+            "format": FORMAT,
+            "passed": self.passed,
+            "architecture": self.architecture,
+            "mapping": self.mapping,
+            "levels": [asdict(level) for level in self.levels],
+            "environment": self.environment,
+        }
+
+
+def not_run(name: str, why: str, remedy: str) -> Level:
+    """A level that could not run. It never counts as passed."""
+    finding = Problem(f"level {name}", why, "to run it", remedy)
+    return Level(name, "not run", why, [finding])
