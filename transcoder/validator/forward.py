@@ -114,9 +114,9 @@ def check_forward(
     if unseen:
         notes.append(f"forward can't see, and `weights` must: {', '.join(unseen)}")
     if verdict == "inconclusive":
-        found = f"{weakest} damaged moves no output by more than {least:.1f} tolerances"
+        little = f"{weakest} damaged moves no output by more than {least:.1f} tolerances"
         remedy = "rely on level `weights`: this model's outputs can't show a wrong tensor"
-        findings.append(Problem("sensitivity", found, f"at least {SEEN}", remedy))
+        findings.append(Problem("sensitivity", little, f"at least {SEEN}", remedy))
     facts: dict[str, object] = {
         "truth": true.route,
         "inputs": ids_from,
