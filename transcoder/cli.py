@@ -190,15 +190,23 @@ def mapping_lint(names: tuple[str, ...], as_json: bool) -> None:
 
 def _print(as_json: bool, data: object, text: Callable[[], RenderableType]) -> None:
     if as_json:
-        click.echo(json.dumps(data, indent=1, ensure_ascii=False))
+        _echo(json.dumps(data, indent=1, ensure_ascii=False))
         return
     rendered = text()
-    if isinstance(rendered, str):
-        click.echo(rendered)
-    else:
+    if not isinstance(rendered, str):
         from transcoder import show
 
-        show.to_terminal(rendered)
+        rendered = show.to_text(rendered)
+    _echo(rendered)
+
+
+def _echo(text: str) -> None:
+    """Print to stdout. A reader that went away is no error, and changes no exit code."""
+    try:
+        click.echo(text)
+    except BrokenPipeError:
+        # Python would complain once more when it flushes stdout at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -221,10 +229,6 @@ def main(arguments: list[str] | None = None) -> None:
             130,
             as_json,
         )
-    except BrokenPipeError:
-        # The reader of our output went away; Python would complain once more when it flushes stdout.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
         if os.environ.get("TRANSCODE_DEBUG"):
             raise
@@ -235,7 +239,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _fail(text: str, data: dict[str, object], code: int, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(data, indent=1, ensure_ascii=False))
+        _echo(json.dumps(data, indent=1, ensure_ascii=False))
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(text, err=True)
     sys.exit(code)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from itertools import groupby
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,8 @@ class Problem:
     wanted: str
     remedy: str
 
-    def render(self, number: int | None = None) -> str:
-        head = f"{number}. " if number is not None else ""
-        pad = " " * (2 + len(head))
-        return (
-            f"  {head}{self.where}\n{pad}found:  {self.found}\n{pad}wanted: {self.wanted}\n{pad}remedy: {self.remedy}"
-        )
+    def render(self) -> str:
+        return f"  {self.where}\n    found:  {self.found}\n    wanted: {self.wanted}\n    remedy: {self.remedy}"
 
 
 class TranscodeError(Exception):
@@ -42,8 +39,13 @@ class TranscodeError(Exception):
     def render(self) -> str:
         if len(self.problems) == 1:
             return f"{self.summary}\n{self.problems[0].render()}"
-        parts = [problem.render(i) for i, problem in enumerate(self.problems, 1)]
-        return f"{self.summary} ({len(self.problems)} problems)\n" + "\n".join(parts)
+        lines = [f"{self.summary} ({len(self.problems)} problems)"]
+        # A missing layer is dozens of problems with one remedy: it is said once, after them.
+        for remedy, group in groupby(self.problems, key=lambda problem: problem.remedy):
+            for problem in group:
+                lines += [f"  {problem.where}", f"    found: {problem.found}; wanted: {problem.wanted}"]
+            lines.append(f"    remedy: {remedy}")
+        return "\n".join(lines)
 
     def to_json(self) -> dict[str, object]:
         return {

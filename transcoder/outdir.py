@@ -22,6 +22,11 @@ RECEIPT = "transcode.json"
 REPORT = "validation.json"
 
 
+def places(output: Path) -> tuple[Path, ...]:
+    """The output and its hidden siblings: what is being made, what is being replaced, and the lock."""
+    return (output, *(output.parent / f".{output.name}.transcode-{what}" for what in ("partial", "old", "lock")))
+
+
 def check_paths(source: Path, output: Path) -> None:
     """Refuse an output that is the source's directory or holds it.
 
@@ -80,7 +85,7 @@ def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
 
     `needed` is the number of bytes to come. Raises WriteError: no room, no permission, somebody else at it.
     """
-    stage = output.parent / f".{output.name}.transcode-partial"
+    _, stage, old, _ = places(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with _locked(output):
@@ -101,7 +106,7 @@ def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
             try:
                 yield stage
                 check_free(output, force=force)  # again: it may have changed meanwhile
-                _publish(stage, output, force=force)
+                _publish(stage, output, old, force=force)
             finally:
                 if stage.exists():
                     shutil.rmtree(stage, ignore_errors=True)
@@ -125,9 +130,8 @@ def write_file(path: Path, data: bytes) -> None:
         os.fsync(file.fileno())
 
 
-def _publish(stage: Path, output: Path, *, force: bool) -> None:
+def _publish(stage: Path, output: Path, old: Path, *, force: bool) -> None:
     _sync_directory(stage)
-    old = output.parent / f".{output.name}.transcode-old"
     if old.exists():
         shutil.rmtree(old)
     if not output.exists():
@@ -174,7 +178,7 @@ def _foreign(output: Path) -> dict[str, str]:
 @contextmanager
 def _locked(output: Path) -> Iterator[None]:
     """One conversion at a time for one output; the lock goes with the process."""
-    path = output.parent / f".{output.name}.transcode-lock"
+    path = places(output)[-1]
     descriptor = -1
     try:
         while True:

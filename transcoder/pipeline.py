@@ -17,7 +17,7 @@ from transcoder.layout import INDEX, SINGLE, index_json
 from transcoder.mapping import Mapping, architecture_names, expand, find_mapping, load_mapping, mapping_digest
 from transcoder.modelconfig import ModelConfig, find_config, read_config
 from transcoder.options import MAX_SHARD_SIZE, MEMORY, Options, parse_options
-from transcoder.outdir import RECEIPT, check_free, check_paths, staged, write_file
+from transcoder.outdir import RECEIPT, check_free, check_paths, places, staged, write_file
 from transcoder.planner import Plan, entry_json, make_plan
 from transcoder.sidecars import Sidecars, find_sidecars
 from transcoder.sources import Source, open_source
@@ -56,9 +56,12 @@ def prepare(
     mapping: AnyPath | None = None,
     architecture: str | None = None,
     config: AnyPath | None = None,
+    output: Path | None = None,
     options: Options,
 ) -> Iterator[Job]:
     """Open a source, find its config.json and mapping, and plan. The source is closed at the end of the block.
+
+    `output` is where the result will go: should it lie beside the weights, it is no part of the source.
 
     Raises SourceError, MappingError or PlanError.
     """
@@ -81,7 +84,8 @@ def prepare(
             where=opened.path.name,
             alternatives=[expand(table, other, values) for other in known if other != chosen],
         )
-        yield Job(opened, model, table, plan, find_sidecars(model.path.parent, opened.files()))
+        apart = (*opened.files(), *(places(output) if output is not None else ()))
+        yield Job(opened, model, table, plan, find_sidecars(model.path.parent, apart))
 
 
 def plan(
@@ -133,7 +137,7 @@ def convert(
     out = Path(output)
     check_paths(Path(source), out)
     check_free(out, force=force)
-    with prepare(source, mapping=mapping, architecture=architecture, config=config, options=options) as job:
+    with prepare(source, mapping=mapping, architecture=architecture, config=config, output=out, options=options) as job:
         total = job.plan.nbytes
         report = None if progress is None else (lambda count: progress(count, total))
         files = _small_files(job)

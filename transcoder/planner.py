@@ -263,7 +263,7 @@ class _Fit:
             self._misshapen(assignment, f"{found}, which does not allow {error}")
             return None
         if shape != assignment.shape:
-            self._misshapen(assignment, f"{found}, which gives {list(shape)}")
+            self._misshapen(assignment, f"{found}, which gives {list(shape)}" if assignment.ops else found)
             return None
         return Draft(TensorSpec(assignment.target, dtype, shape), sources, assignment.ops, assignment.where)
 

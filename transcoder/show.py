@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import StringIO
 from typing import TYPE_CHECKING
 
 from rich.console import Console, Group, RenderableType
@@ -22,14 +23,19 @@ if TYPE_CHECKING:
     from transcoder.validator.report import Level, Report
 
 Advance = Callable[[int, int], None]
+PIPE_WIDTH = 240
 
 
-def to_terminal(rendered: RenderableType) -> None:
-    """Print to stdout; a pipe gets full lines, uncut and without colour."""
+def to_text(rendered: RenderableType) -> str:
+    """What stdout gets: what fits the terminal, with its colours; a pipe whole lines, without colour or padding."""
     console = Console(highlight=False)
-    if not console.is_terminal:
-        console = Console(highlight=False, width=200, soft_wrap=True)
-    console.print(rendered)
+    if console.is_terminal:
+        with console.capture() as captured:
+            console.print(rendered)
+        return captured.get().removesuffix("\n")
+    text = StringIO()
+    Console(file=text, highlight=False, width=PIPE_WIDTH).print(rendered)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
 
 
 @contextmanager

@@ -7,6 +7,7 @@ but named.
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,10 +33,10 @@ class Sidecars:
     left: tuple[str, ...]
 
 
-def find_sidecars(directory: Path, weights: tuple[Path, ...]) -> Sidecars:
-    """Sort the files of the directory that holds config.json; `weights` are the checkpoint's own."""
+def find_sidecars(directory: Path, apart: Iterable[Path]) -> Sidecars:
+    """Sort the files of the directory that holds config.json, leaving `apart` out: the weights and the output."""
     copied, left = [], []
-    own = {path.absolute() for path in weights}
+    own = {path.absolute() for path in apart}
     for path in sorted(directory.iterdir()):
         if path.absolute() in own or path.name in REPLACED:
             continue

@@ -1,0 +1,5 @@
+"""`python -m transcoder` is `transcode`."""
+
+from transcoder.cli import main
+
+main()
