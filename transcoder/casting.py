@@ -27,7 +27,7 @@ def cast_into(values: Array, source: DType, out: Array, target: DType, counts: C
         piece = slice(at, at + BLOCK)
         block = _widen(values[piece], source)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            out[piece] = _to_bfloat16(block) if target.name == "bfloat16" else block.astype(target.numpy)
+            out[piece] = _narrow(block, target)
         if source.is_float and target.is_float:
             result = _widen(out[piece], target)
             counts.overflowed += int(np.count_nonzero(np.isinf(result) & np.isfinite(block)))
@@ -41,8 +41,19 @@ def _widen(values: Array, dtype: DType) -> Array:
     return (values.astype(np.uint32) << 16).view(np.float32)
 
 
-def _to_bfloat16(values: Array) -> Array:
+def _narrow(values: Array, target: DType) -> Array:
+    """Numbers as stored elements. To 16 bits they go through float32, as in torch: float64 is rounded twice."""
+    match target.name:
+        case "bfloat16":
+            return _to_bfloat16(values.astype(np.float32))
+        case "float16":
+            return values.astype(np.float32).astype(target.numpy)
+        case _:
+            return values.astype(target.numpy)
+
+
+def _to_bfloat16(values: NDArray[np.float32]) -> Array:
     """The upper 16 bits of float32, rounded to nearest even; NaN stays NaN."""
-    bits = values.astype(np.float32).view(np.uint32)
+    bits = values.view(np.uint32)
     rounded = (bits + (((bits >> 16) & 1) + 0x7FFF)) >> 16
-    return np.where(np.isnan(values.astype(np.float32)), np.uint16(0x7FC0), rounded.astype(np.uint16))
+    return np.where(np.isnan(values), np.uint16(0x7FC0), rounded.astype(np.uint16))

@@ -6,10 +6,14 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
+from transcoder import strictjson
 from transcoder.errors import PlanError, Problem
 from transcoder.mapping.expressions import Value
 
 LARGEST = 16 << 20
+
+
+_KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 @dataclass(frozen=True)
@@ -33,10 +37,24 @@ class ModelConfig:
         return tuple(name.removeprefix("TF") for name in names if isinstance(name, str))
 
     def scalars(self, defaults: dict[str, Value]) -> dict[str, Value]:
-        """The values that mappings may name: those of the file over `defaults`.
+        """The values that mappings may name: those of the file over `defaults`, and of the kinds that these have.
+
+        Raises PlanError naming each one of another kind.
 
         `num_labels` is what transformers' PretrainedConfig makes of `id2label`, `num_labels` or neither: 2.
         """
+        problems = [
+            Problem(
+                f"{self.path}: {key}",
+                json.dumps(self.values[key]),
+                _KINDS[type(default)],
+                "use the config.json that was saved with the weights",
+            )
+            for key, default in defaults.items()
+            if default is not None and key in self.values and not _is_like(self.values[key], default)
+        ]
+        if problems:
+            raise PlanError("config.json can't be used", problems)
         result = dict(defaults)
         for key, value in self.values.items():
             if value is None or isinstance(value, (str, int, float, bool)):
@@ -61,6 +79,12 @@ class ModelConfig:
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
 
 
+def _is_like(value: object, default: Value) -> bool:
+    if isinstance(value, bool) or isinstance(default, bool):
+        return isinstance(value, bool) and isinstance(default, bool)
+    return isinstance(value, (int, float) if isinstance(default, float) else type(default))
+
+
 def read_config(path: Path) -> ModelConfig:
     """Parse a config.json.
 
@@ -69,8 +93,8 @@ def read_config(path: Path) -> ModelConfig:
     try:
         if path.stat().st_size > LARGEST:
             raise ValueError(f"{path.stat().st_size} bytes")
-        values = json.loads(path.read_text(encoding="utf-8"), object_pairs_hook=_no_twins)
-    except (OSError, ValueError, RecursionError) as error:
+        values = strictjson.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
         raise PlanError(
             "config.json can't be used",
             Problem(str(path), str(error), "the model's configuration as JSON", "fetch it again or pass --config"),
@@ -109,10 +133,3 @@ def find_config(source: Path) -> ModelConfig:
             "put it beside the weights or pass --config FILE",
         ),
     )
-
-
-def _no_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key that occurs twice")
-    return result

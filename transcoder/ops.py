@@ -90,9 +90,7 @@ def infer(op: Op, inputs: tuple[Spec, ...]) -> tuple[Spec, ...]:
     """
     if isinstance(op, Concat):
         return (_concat(op, inputs),)
-    return tuple(
-        (dtype if not isinstance(op, Cast) else BY_NAME[op.dtype], _shape(op, shape)) for dtype, shape in inputs
-    )
+    return tuple((_dtype(op, dtype), _shape(op, shape)) for dtype, shape in inputs)
 
 
 def infer_all(ops: tuple[Op, ...], inputs: tuple[Spec, ...]) -> Spec:
@@ -102,6 +100,14 @@ def infer_all(ops: tuple[Op, ...], inputs: tuple[Spec, ...]) -> Spec:
     if len(inputs) != 1:
         raise IllegalOp(f"{len(inputs)} tensors for one target: a concat is missing")
     return inputs[0]
+
+
+def _dtype(op: Op, dtype: DType) -> DType:
+    if not isinstance(op, Cast):
+        return dtype
+    if dtype.name == "complex64" != op.dtype:
+        raise IllegalOp(f"{op} on complex64: the imaginary part would be lost")
+    return BY_NAME[op.dtype]
 
 
 def _shape(op: Op, shape: tuple[int, ...]) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ DTYPES = ("keep", "float32", "float16", "bfloat16")
 MAX_SHARD_SIZE = "5GB"
 MEMORY = "64MB"
 LEAST_MEMORY = 1_000_000
+MOST = 1 << 60
 
 _UNITS = {"": 1, "B": 1}
 for _power, _letter in enumerate("KMGT", 1):
@@ -59,7 +60,9 @@ def _size(name: str, value: str | int, least: int, problems: list[Problem]) -> i
     if match is None or unit is None:
         problems.append(Problem(name, repr(value), "a size such as 64MB, 512MiB or 5GB", "write a number and a unit"))
         return least
-    size = int(float(match[1]) * unit)
-    if size < least:
-        problems.append(Problem(name, repr(value), f"at least {least} bytes", "give more"))
-    return size
+    number = float(match[1]) * unit
+    if not least <= number < MOST:
+        wanted = f"at least {least} bytes" if number < least else "a size that a machine can have"
+        problems.append(Problem(name, repr(value), wanted, "give more" if number < least else "give less"))
+        return least
+    return int(number)

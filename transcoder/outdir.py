@@ -7,19 +7,27 @@ which the next run removes. What is in the way and not ours is refused, or with 
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, TypeAlias
 
 from blake3 import blake3
 
+from transcoder import strictjson
 from transcoder.errors import Problem, UsageError, WriteError
+from transcoder.layout import lay_out
+from transcoder.sources.base import unreadable
+from transcoder.tensors import BY_NAME, TensorSpec
 
 RECEIPT = "transcode.json"
 REPORT = "validation.json"
+CHUNK = 1 << 20
+
+Piece: TypeAlias = tuple[int, str]  # of a file: how many bytes, and their blake3
 
 
 def places(output: Path) -> tuple[Path, ...]:
@@ -30,10 +38,16 @@ def places(output: Path) -> tuple[Path, ...]:
 def check_paths(source: Path, output: Path) -> None:
     """Refuse an output that is the source's directory or holds it.
 
-    Raises UsageError.
+    Raises UsageError; SourceError or WriteError for a path that the system refuses.
     """
-    out = output.resolve()
-    directory = source.resolve() if source.is_dir() else source.resolve().parent
+    try:
+        directory = source.resolve() if source.is_dir() else source.resolve().parent
+    except OSError as error:
+        raise unreadable(source, error) from error
+    try:
+        out = output.resolve()
+    except OSError as error:
+        raise _unwritable(output, error) from error
     if out == directory or out in directory.parents:
         raise UsageError(
             "the output would replace the source",
@@ -51,6 +65,13 @@ def check_free(output: Path, *, force: bool) -> None:
 
     Raises WriteError naming each such file.
     """
+    try:
+        _check_free(output, force=force)
+    except OSError as error:
+        raise _unwritable(output, error) from error
+
+
+def _check_free(output: Path, *, force: bool) -> None:
     if output.is_symlink() or (output.exists() and not output.is_dir()):
         raise WriteError(
             "the output is in the way",
@@ -89,8 +110,11 @@ def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with _locked(output):
+            # What a killed run left: half an output, and what it was to replace.
             if stage.exists():
-                shutil.rmtree(stage)  # a killed run's
+                shutil.rmtree(stage)
+            if old.exists() and not output.exists():
+                old.rename(output)
             free = shutil.disk_usage(output.parent).free
             if free < needed:
                 raise WriteError(
@@ -111,15 +135,19 @@ def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
                 if stage.exists():
                     shutil.rmtree(stage, ignore_errors=True)
     except OSError as error:
-        raise WriteError(
-            "the output can't be written",
-            Problem(
-                str(error.filename or output),
-                error.strerror or str(error),
-                "a writable directory with room",
-                "check permissions and the disk, or choose another output",
-            ),
-        ) from error
+        raise _unwritable(output, error) from error
+
+
+def _unwritable(output: Path, error: OSError) -> WriteError:
+    return WriteError(
+        "the output can't be written",
+        Problem(
+            str(error.filename or output),
+            error.strerror or str(error),
+            "a writable directory with room",
+            "check permissions and the disk, or choose another output",
+        ),
+    )
 
 
 def write_file(path: Path, data: bytes) -> None:
@@ -160,19 +188,53 @@ def _keep(path: Path, target: Path) -> None:
 
 def _foreign(output: Path) -> dict[str, str]:
     """Names in a directory that an earlier conversion did not write, or that changed since, and why."""
-    ours: dict[str, str | None] = {}
     try:
-        receipt = json.loads((output / RECEIPT).read_text(encoding="utf-8"))
-        ours = {file["file"]: file.get("blake3") for file in receipt["files"]} | {RECEIPT: None, REPORT: None}
+        ours = _written(output)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        pass  # no receipt, no claim
+        ours = {}  # no receipt, no claim
     foreign = {}
     for path in sorted(output.iterdir()):
-        if path.name not in ours or not path.is_file():
+        if path.name in (RECEIPT, REPORT) and ours and path.is_file():
+            continue
+        if path.name not in ours or path.is_symlink() or not path.is_file():
             foreign[path.name] = "not written by transcode"
-        elif (digest := ours[path.name]) is not None and blake3(path.read_bytes()).hexdigest() != digest:
+        elif not _holds(path, ours[path.name]):
             foreign[path.name] = "changed since transcode wrote it"
     return foreign
+
+
+def _written(output: Path) -> dict[str, list[Piece]]:
+    """Each file of a receipt as the pieces that it must consist of, in order."""
+    receipt: Any = strictjson.loads((output / RECEIPT).read_text(encoding="utf-8"))
+    tensors: dict[str, list[tuple[TensorSpec, str]]] = {file["file"]: [] for file in receipt["files"]}
+    for tensor in receipt["tensors"]:
+        spec = TensorSpec(tensor["name"], BY_NAME[tensor["dtype"]], tuple(tensor["shape"]))
+        tensors[tensor["file"]].append((spec, tensor["blake3"]))
+    files: dict[str, list[Piece]] = {}
+    for file in receipt["files"]:
+        name = file["file"]
+        if "blake3" in file:
+            files[name] = [(file["bytes"], file["blake3"])]
+        else:
+            (shard,) = lay_out([spec for spec, _ in tensors[name]], sys.maxsize)
+            digests = {spec.name: (spec.nbytes, digest) for spec, digest in tensors[name]}
+            header = (len(shard.header), blake3(shard.header).hexdigest())
+            files[name] = [header, *(digests[tensor] for tensor in shard.offsets)]
+    return files
+
+
+def _holds(path: Path, pieces: list[Piece]) -> bool:
+    """Whether a file is these pieces and nothing more."""
+    if path.stat().st_size != sum(count for count, _ in pieces):
+        return False
+    with path.open("rb") as file:
+        for count, digest in pieces:
+            hasher = blake3()
+            for start in range(0, count, CHUNK):
+                hasher.update(file.read(min(CHUNK, count - start)))
+            if hasher.hexdigest() != digest:
+                return False
+    return True
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -12,9 +12,10 @@ from pathlib import Path
 from blake3 import blake3
 
 from transcoder._version import __version__
-from transcoder.errors import PlanError, Problem
+from transcoder.errors import MappingError, PlanError, Problem
 from transcoder.layout import INDEX, SINGLE, index_json
-from transcoder.mapping import Mapping, architecture_names, expand, find_mapping, load_mapping, mapping_digest
+from transcoder.mapping import Mapping, Table, architecture_names, expand, find_mapping, load_mapping, mapping_digest
+from transcoder.mapping.expressions import Value
 from transcoder.modelconfig import ModelConfig, find_config, read_config
 from transcoder.options import MAX_SHARD_SIZE, MEMORY, Options, parse_options
 from transcoder.outdir import RECEIPT, check_free, check_paths, places, staged, write_file
@@ -82,7 +83,7 @@ def prepare(
             mapping_digest=mapping_digest(table),
             options=options,
             where=opened.path.name,
-            alternatives=[expand(table, other, values) for other in known if other != chosen],
+            alternatives=_alternatives(table, chosen, values),
         )
         apart = (*opened.files(), *(places(output) if output is not None else ()))
         yield Job(opened, model, table, plan, find_sidecars(model.path.parent, apart))
@@ -149,6 +150,14 @@ def convert(
             contents = _receipt(job, written, files)
             write_file(stage / RECEIPT, (json.dumps(contents, indent=1, ensure_ascii=False) + "\n").encode())
     return Receipt(out, contents)
+
+
+def _alternatives(mapping: Mapping, chosen: str, values: dict[str, Value]) -> Iterator[Table]:
+    """The tables of a mapping's other architectures, as far as this config.json allows them; made when asked for."""
+    for other in architecture_names(mapping):
+        if other != chosen:
+            with suppress(MappingError):
+                yield expand(mapping, other, values)
 
 
 def _only(names: tuple[str, ...], model: ModelConfig, known: list[str]) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from blake3 import blake3
@@ -152,7 +152,7 @@ def make_plan(
     mapping_digest: str,
     options: Options,
     where: str,
-    alternatives: Sequence[Table] = (),
+    alternatives: Iterable[Table] = (),
 ) -> Plan:
     """Fit a source's variables to a table. `where` names the source in messages.
 

@@ -91,8 +91,8 @@ class Stream:
         self.root = tree(entry)
         self.counts = CastCounts()
         self._hashers = {spec.name: blake3() for spec in entry.sources}
-        # Bytes pass once and in order if the runs do; else each variable is hashed, and by that verified, first.
-        if not (_in_order(self.root) or (panel >= self.root.elements and not _sliced(self.root))):
+        # A variable whose bytes do not pass once and in order is hashed, and by that verified, first.
+        if not _in_order(self.root, whole=panel >= self.root.elements):
             for spec in entry.sources:
                 if spec.name not in digests.of:
                     self._hash_whole(spec.name, spec.nbytes)
@@ -173,11 +173,11 @@ class Stream:
                 at += count
 
     def _slice(self, child: Node, axis: int, first: int, stop: int, start: int, out: Array) -> None:
-        """Runs of the child; short ones are picked out of longer reads."""
+        """Runs of the child; short ones are picked out of longer reads, where nothing else needs the scratch."""
         inner = math.prod(child.shape[axis + 1 :])
         run, pitch = (stop - first) * inner, child.shape[axis] * inner
         size = child.dtype.size
-        rows_at_once = max(1, SCRATCH // (pitch * size)) if run * size < SMALL_RUN else 1
+        rows_at_once = max(1, SCRATCH // (pitch * size)) if run * size < SMALL_RUN and _direct(child) else 1
         at = 0
         while at < out.size:
             index, within = divmod(start + at, run)
@@ -211,24 +211,46 @@ class Stream:
 
 
 def _cut(node: Node, axis: int, start: int, stop: int) -> Node:
-    """A slab of a node; the node itself where the slab is all of it."""
+    """A slab of a node; the node itself where the slab is all of it, one slice where it is a slice of a slice."""
     if (start, stop) == (0, node.shape[axis]):
         return node
     shape = (*node.shape[:axis], stop - start, *node.shape[axis + 1 :])
+    if isinstance(node.op, Slice) and node.op.axis == axis:
+        first = node.op.start
+        return Node(node.dtype, shape, Slice(axis, first + start, first + stop), node.inputs)
     return Node(node.dtype, shape, Slice(axis, start, stop), (node,))
 
 
-def _in_order(node: Node) -> bool:
-    """Whether reading the node's elements in order reads its variables' bytes in order, each once."""
-    if node.op is None:
-        return True
-    if isinstance(node.op, (Reshape, Squeeze, Cast)):
-        return _in_order(node.inputs[0])
-    return isinstance(node.op, Concat) and all(_in_order(child) for child in node.inputs)
+def _direct(node: Node) -> bool:
+    """Whether a node's runs come straight from its variables, through no buffer of the workspace."""
+    match node.op:
+        case None:
+            return True
+        case Reshape() | Squeeze() | Concat():
+            return all(_direct(child) for child in node.inputs)
+        case Slice(axis):
+            return math.prod(node.shape[:axis]) == 1 and _direct(node.inputs[0])
+        case _:
+            return False
 
 
-def _sliced(node: Node) -> bool:
-    return isinstance(node.op, Slice) or any(_sliced(child) for child in node.inputs)
+def _in_order(node: Node, *, whole: bool) -> bool:
+    """Whether reading a node, as one run or else in order, reads its variables' bytes in order, each once."""
+    match node.op:
+        case None:
+            return True
+        case Reshape() | Squeeze() | Cast():
+            return _in_order(node.inputs[0], whole=whole)
+        case Transpose():
+            return whole and _in_order(node.inputs[0], whole=True)
+        case Concat(axis):
+            # Only along the outermost axis does a run of the result hold whole inputs.
+            whole = whole and math.prod(node.shape[:axis]) == 1
+            return all(_in_order(child, whole=whole) for child in node.inputs)
+        case Slice():
+            return False
+        case _:
+            raise AssertionError(node.op)
 
 
 def copy_transposed(values: Array, perm: tuple[int, ...], out: Array) -> None:

@@ -9,11 +9,15 @@ from os import PathLike
 from pathlib import Path
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Source
+from transcoder.sources.base import Source, unreadable
 
 __all__ = ["Source", "open_source"]
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
+ZIP_MAGIC = b"PK\x03\x04"
+H5_INDEX = "tf_model.h5.index.json"
+SAFETENSORS_INDEX = "model.safetensors.index.json"
+KERAS3_INDEX = ".weights.json"
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,10 @@ def open_source(path: str | PathLike[str]) -> Source:
     Raises SourceError: nothing there, no weights, several containers, or a damaged one.
     """
     where = Path(path)
-    candidates = _in_directory(where) if where.is_dir() else _at(where)
+    try:
+        candidates = _in_directory(where) if where.is_dir() else _at(where)
+    except OSError as error:
+        raise unreadable(where, error) from error
     if len(candidates) > 1:
         raise SourceError(
             f"several checkpoints in {where}",
@@ -58,28 +65,69 @@ def _at(path: Path) -> list[Candidate]:
         )
     if path.name == "saved_model.pb":
         return [_saved_model(path.parent)]
+    if index := _index_of(path):
+        return [_indexed(index)]
     if path.is_file() and _starts_with(path, HDF5_MAGIC):
         return [_h5(path)]
+    if path.suffix == ".keras":
+        return [_keras3(path)]
+    if path.suffix == ".safetensors":
+        return [_safetensors(path)]
     if path.suffix == ".index":
         return [_checkpoint(path.with_suffix(""))]
     if match := re.fullmatch(r"(.+)\.data-\d{5}-of-\d{5}", path.name):
         return [_checkpoint(path.with_name(match[1]))]
-    if path.suffix in (".h5", ".hdf5", ".keras"):
+    if path.suffix in (".h5", ".hdf5"):
         return [_h5(path)]  # says what is wrong with it
     return []
 
 
 def _in_directory(directory: Path) -> list[Candidate]:
-    found = [
-        _h5(file)
-        for file in sorted(directory.iterdir())
-        if file.is_file() and (_starts_with(file, HDF5_MAGIC) or file.name == "tf_model.h5")
-    ]
+    files = [file for file in sorted(directory.iterdir()) if file.is_file()]
+    found: list[Candidate] = []
+    indexes: dict[Path, None] = {}
+    for file in files:
+        if index := _index_of(file):
+            indexes[index] = None
+        elif _starts_with(file, HDF5_MAGIC) or file.name == "tf_model.h5":
+            found.append(_h5(file))
+        elif file.suffix == ".keras" and _starts_with(file, ZIP_MAGIC):
+            found.append(_keras3(file))
+        elif file.suffix == ".safetensors" and _is_tensorflow(file):
+            found.append(_safetensors(file))
+    found += [_indexed(index) for index in indexes if _may_be_tensorflow(index)]
     # transformers' save_pretrained(saved_model=True) writes saved_model/1/ beside tf_model.h5.
     for pattern in ("saved_model.pb", "saved_model/*/saved_model.pb", "*/saved_model.pb"):
         found += [_saved_model(file.parent) for file in sorted(directory.glob(pattern))]
     found += _checkpoints(directory)
     return found
+
+
+def _index_of(path: Path) -> Path | None:
+    """The index that a shard's name, or the name of the index itself, stands for; it may be missing."""
+    if path.name in (H5_INDEX, SAFETENSORS_INDEX) or path.name.endswith(KERAS3_INDEX):
+        return path
+    if re.fullmatch(r"tf_model-\d{5}-of-\d{5}\.h5", path.name):
+        return path.with_name(H5_INDEX)
+    if re.fullmatch(r"model-\d{5}-of-\d{5}\.safetensors", path.name):
+        return path.with_name(SAFETENSORS_INDEX)
+    if match := re.fullmatch(r"(.+)_\d{5}\.weights\.h5", path.name):
+        index = path.with_name(match[1] + KERAS3_INDEX)
+        return index if index.exists() else None
+    return None
+
+
+def _may_be_tensorflow(index: Path) -> bool:
+    """Whether an index is worth opening: PyTorch's own sharded safetensors are no source."""
+    if index.name != SAFETENSORS_INDEX:
+        return True
+    return any(_is_tensorflow(shard) for shard in index.parent.glob("model-*-of-*.safetensors"))
+
+
+def _is_tensorflow(file: Path) -> bool:
+    from transcoder.sources.tf_safetensors import layout_of
+
+    return layout_of(file) == "tf"
 
 
 def _checkpoints(directory: Path) -> list[Candidate]:
@@ -97,11 +145,44 @@ def _checkpoints(directory: Path) -> list[Candidate]:
 
 def _h5(path: Path) -> Candidate:
     def opened() -> Source:
+        from transcoder.sources.hdf5 import is_keras3
+
+        if is_keras3(path):
+            return _keras3(path).open()
         from transcoder.sources.keras_h5 import KerasH5
 
         return KerasH5(path)
 
     return Candidate("Keras HDF5", path, opened)
+
+
+def _indexed(index: Path) -> Candidate:
+    def opened() -> Source:
+        from transcoder.sources.sharded_h5 import ShardedH5
+
+        return ShardedH5(index)
+
+    if index.name.endswith(KERAS3_INDEX):
+        return _keras3(index)
+    return Candidate("sharded Keras HDF5", index, opened) if index.name == H5_INDEX else _safetensors(index)
+
+
+def _safetensors(path: Path) -> Candidate:
+    def opened() -> Source:
+        from transcoder.sources.tf_safetensors import TFSafetensors
+
+        return TFSafetensors(path)
+
+    return Candidate("safetensors in TensorFlow layout", path, opened)
+
+
+def _keras3(path: Path) -> Candidate:
+    def opened() -> Source:
+        from transcoder.sources.keras3 import Keras3
+
+        return Keras3(path)
+
+    return Candidate("Keras 3 weights", path, opened)
 
 
 def _saved_model(directory: Path) -> Candidate:

@@ -84,7 +84,7 @@ class Closing:
         self.close()
 
 
-class RangeFile:
+class RangeFile(Closing):
     """A regular file read by absolute ranges, from any thread."""
 
     def __init__(self, path: Path) -> None:

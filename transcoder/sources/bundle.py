@@ -5,11 +5,14 @@ Source: tensorflow core/util/tensor_bundle/{tensor_bundle,naming}.cc, core/proto
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import crc32c
+import numpy as np
 
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import RangeFile, damaged
@@ -19,11 +22,18 @@ from transcoder.tensors import BY_TF_CODE, DType
 
 DT_STRING = 7
 CHUNK = 1 << 20
+MOST_PARTS = 1024
+
+
+Box: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]  # starts and lengths, an axis each
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One BundleEntryProto: where `size` bytes of a tensor lie. `dtype` is None for strings."""
+    """One BundleEntryProto: where `size` bytes of a tensor lie. `dtype` is None for strings.
+
+    A partitioned variable has no bytes of its own but `parts`: boxes of it, each under a key of its own.
+    """
 
     key: str
     dtype: DType | None
@@ -32,6 +42,7 @@ class Entry:
     offset: int
     size: int
     crc32c: int
+    parts: tuple[tuple[Box, str], ...] = ()
 
 
 class Bundle:
@@ -47,11 +58,16 @@ class Bundle:
         self.index = prefix.with_name(prefix.name + ".index")
         pairs = read_sstable(self.index)
         try:
-            shards = _shard_count(self.index, pairs.pop(b"", b""))
-            self.entries = {entry.key: entry for entry in (self._entry(k, v, shards) for k, v in pairs.items())}
+            shards, self._swap = self._header(pairs.pop(b"", b""))
+            stored = {entry.key: entry for entry in (self._entry(k, v, shards) for k, v in pairs.items())}
         except WireError as error:
             raise damaged(self.index, "an entry", str(error), "a BundleEntryProto") from error
         self.paths = tuple(prefix.with_name(f"{prefix.name}.data-{i:05d}-of-{shards:05d}") for i in range(shards))
+        # Keys of parts begin with a NUL; what is left are the variables and strings themselves.
+        self.entries = {key: entry for key, entry in stored.items() if not key.startswith("\0")}
+        self._stored = stored
+        self._check_parts()
+        self.titles: dict[str, str] = {}  # what messages call an entry, where its key says little
         self._files: list[RangeFile] = []
         try:
             for path in self.paths:
@@ -68,6 +84,7 @@ class Bundle:
         where = repr(raw_key.decode("utf-8", "backslashreplace"))
         code = shard = offset = size = crc = 0
         shape: tuple[int, ...] = ()
+        boxes: list[Box] = []
         for number, field in fields(value):
             match number:
                 case 1:
@@ -83,16 +100,20 @@ class Bundle:
                 case 6:
                     crc = as_int(field)
                 case 7:
-                    raise self._unsupported(where, "a variable partitioned into slices")
+                    boxes.append(slice_box(as_bytes(field)))
                 case _:
                     raise WireError(f"{where}: unknown field {number}")
         try:
-            key = raw_key.decode("utf-8")
+            # Keys of parts are bytes, not text; latin-1 keeps each byte a character.
+            key = raw_key.decode("latin-1" if raw_key.startswith(b"\0") else "utf-8")
         except UnicodeDecodeError as error:
             raise WireError(f"{where}: a key that is not UTF-8") from error
         dtype = BY_TF_CODE.get(code)
         if dtype is None and code != DT_STRING:
             raise self._unsupported(where, f"DataType {code}")
+        if boxes:
+            parts = tuple((_resolved(box, shape), slice_key(raw_key, *box).decode("latin-1")) for box in boxes)
+            return Entry(key, dtype, shape, 0, 0, 0, 0, parts)
         if not 0 <= shard < shards:
             raise damaged(self.index, where, f"shard {shard}", f"a shard below {shards}")
         if dtype is not None:
@@ -102,6 +123,20 @@ class Bundle:
             if count != size:
                 raise damaged(self.index, where, f"{size} bytes for {dtype} {list(shape)}", f"{count} bytes")
         return Entry(key, dtype, shape, shard, offset, size, unmask(crc))
+
+    def _header(self, header: bytes) -> tuple[int, bool]:
+        """num_shards of the BundleHeaderProto, and whether the data are big-endian."""
+        shards, endianness = 0, 0
+        for number, field in fields(header):
+            if number == 1:
+                shards = as_int(field)
+            elif number == 2:
+                endianness = as_int(field)
+        if not 0 < shards <= 99_999:
+            raise damaged(self.index, "the header", f"{shards} data files", "between 1 and 99999")
+        if endianness not in (0, 1):
+            raise damaged(self.index, "the header", f"endianness {endianness}", "0 (little) or 1 (big)")
+        return shards, endianness == 1
 
     def _unsupported(self, where: str, found: str) -> SourceError:
         return SourceError(
@@ -114,8 +149,26 @@ class Bundle:
             ),
         )
 
-    def _check_extents(self) -> None:
+    def _check_parts(self) -> None:
+        """Each part is stored, with its box's shape; together they are the variable, without hole or overlap."""
+        wanted = {key for entry in self.entries.values() for _, key in entry.parts}
         for entry in self.entries.values():
+            if not entry.parts:
+                continue
+            boxes = [box for box, _ in entry.parts]
+            if len(boxes) > MOST_PARTS or not _tile(boxes, entry.shape):
+                found = f"{len(boxes)} slices with a hole or an overlap"
+                raise damaged(self.index, entry.key, found, f"slices that together are {list(entry.shape)}")
+            for (_, lengths), key in entry.parts:
+                part = self._stored.get(key)
+                if part is None or (part.dtype, part.shape) != (entry.dtype, lengths):
+                    found = "no such slice" if part is None else f"{part.dtype} {list(part.shape)}"
+                    raise damaged(self.index, f"{entry.key}, slice {key!r}", found, f"{entry.dtype} {list(lengths)}")
+        if stray := sorted(key for key in self._stored if key.startswith("\0") and key not in wanted):
+            raise damaged(self.index, repr(stray[0]), "a slice that no variable lists", "slices of listed variables")
+
+    def _check_extents(self) -> None:
+        for entry in self._stored.values():
             file = self._files[entry.shard]
             if entry.offset < 0 or entry.size < 0 or entry.offset + entry.size > file.size:
                 raise damaged(
@@ -126,8 +179,44 @@ class Bundle:
                 )
 
     def read_into(self, key: str, start: int, buffer: memoryview) -> None:
-        """Fill `buffer` with the stored bytes of `key` from byte `start`."""
-        entry = self.entries[key]
+        """Fill `buffer` with the little-endian bytes of `key` from byte `start`."""
+        entry = self._stored[key]
+        if entry.parts:
+            self._read_parts(entry, start, buffer)
+        else:
+            self._read_stored(entry, start, buffer)
+            if self._swap and entry.dtype is not None:
+                # A complex number is two floats, each in the file's byte order.
+                width = entry.dtype.size // 2 if entry.dtype.name == "complex64" else entry.dtype.size
+                np.frombuffer(buffer, dtype=f"u{width}").byteswap(inplace=True)
+
+    def contiguous(self, key: str) -> bool:
+        """Whether the stored bytes are the variable's as they are."""
+        return not self._swap and not self.entries[key].parts
+
+    def _read_parts(self, entry: Entry, start: int, buffer: memoryview) -> None:
+        """Gather runs: along the innermost axis that is divided, a run lies whole in one part."""
+        assert entry.dtype is not None  # noqa: S101  (strings are not partitioned)
+        size = entry.dtype.size
+        divided = max(a for (_, lengths), _ in entry.parts for a in range(len(lengths)) if lengths[a] != entry.shape[a])
+        inner = math.prod(entry.shape[divided + 1 :])
+        outer = entry.shape[: divided + 1]
+        done = 0
+        while done < len(buffer):
+            position, within = divmod((start + done) // size, inner)
+            index = [int(i) for i in np.unravel_index(position, outer)]
+            (starts, lengths), key = next(part for part in entry.parts if _inside(index, part[0]))
+            local = [i - s for i, s in zip(index, starts, strict=False)]
+            run = (lengths[divided] - local[divided]) * inner - within
+            first = 0
+            for i, length in zip(local, lengths, strict=False):
+                first = first * length + i
+            count = min(run * size, len(buffer) - done)
+            self.read_into(key, (first * inner + within) * size, buffer[done : done + count])
+            done += count
+
+    def _read_stored(self, entry: Entry, start: int, buffer: memoryview) -> None:
+        key = entry.key
         with self._lock:
             seen, crc = self._running.get(key, (0, 0))
             verified = key in self._verified
@@ -147,7 +236,7 @@ class Bundle:
 
     def verify(self, key: str) -> None:
         """Read an entry from start to end for its checksum alone."""
-        entry = self.entries[key]
+        entry = self._stored[key]
         scratch = memoryview(bytearray(min(CHUNK, entry.size)))
         crc = 0
         for start in range(0, entry.size, CHUNK):
@@ -161,7 +250,7 @@ class Bundle:
             raise SourceError(
                 f"checksum mismatch in {self.paths[entry.shard].name}",
                 Problem(
-                    f"{self.paths[entry.shard]}: {entry.key}",
+                    f"{self.paths[entry.shard]}: {self.titles.get(entry.key, repr(entry.key))}",
                     f"crc32c {crc:08x}",
                     f"crc32c {entry.crc32c:08x}, as {self.index.name} says",
                     "fetch or copy the checkpoint again: its data changed after it was written",
@@ -198,27 +287,64 @@ class Bundle:
             file.close()
 
 
-def _shard_count(index: Path, header: bytes) -> int:
-    """num_shards of the BundleHeaderProto, after a look at the rest of it."""
-    shards, endianness = 0, 0
-    for number, field in fields(header):
+def slice_box(message: bytes) -> Box:
+    """TensorSliceProto {extent=1 {start=1, length=2}}; a full axis has no length and is (0, -1) here."""
+    starts, lengths = [], []
+    for number, field in fields(message):
         if number == 1:
-            shards = as_int(field)
-        elif number == 2:
-            endianness = as_int(field)
-    if not 0 < shards <= 99_999:
-        raise damaged(index, "the header", f"{shards} data files", "between 1 and 99999")
-    if endianness != 0:
-        raise SourceError(
-            f"{index.name} is big-endian",
-            Problem(
-                f"{index}: the header",
-                f"endianness {endianness}",
-                "little-endian data",
-                "load and save the checkpoint once on a little-endian machine",
-            ),
-        )
-    return shards
+            values = {n: as_int(v) for n, v in fields(as_bytes(field))}
+            starts.append(values.get(1, 0))
+            lengths.append(values.get(2, -1))
+    return tuple(starts), tuple(lengths)
+
+
+def slice_key(name: bytes, starts: tuple[int, ...], lengths: tuple[int, ...]) -> bytes:
+    """The key of a slice: 0, the name, the rank, and start and length of each axis, in ordered code.
+
+    Source: tensorflow core/util/saved_tensor_slice_util.cc, core/lib/strings/ordered_code.cc.
+    """
+    escaped = name.replace(b"\xff", b"\xff\x00").replace(b"\x00", b"\x00\xff") + b"\x00\x01"
+    numbers = b"".join(_signed(start) + _signed(length) for start, length in zip(starts, lengths, strict=True))
+    rank = len(starts)
+    return b"\x00" + escaped + (bytes((1, rank)) if rank else b"\x00") + numbers
+
+
+def _signed(value: int) -> bytes:
+    """OrderedCode::WriteSignedNumIncreasing: the count of leading one bits gives the number of bytes."""
+    magnitude = ~value if value < 0 else value
+    length = magnitude.bit_length() // 7 + 1
+    header = (0xFFFF << (16 - length)) & 0xFFFF
+    data = bytearray(value.to_bytes(10, "big", signed=True)[-length:])
+    data[0] ^= header >> 8
+    if length > 1:
+        data[1] ^= header & 0xFF
+    return bytes(data)
+
+
+def _resolved(box: Box, shape: tuple[int, ...]) -> Box:
+    """A box with the extents of full axes filled in."""
+    starts, lengths = box
+    if len(starts) != len(shape):
+        raise WireError(f"a slice of {len(starts)} axes of a variable with {len(shape)}")
+    return starts, tuple(extent if length < 0 else length for length, extent in zip(lengths, shape, strict=True))
+
+
+def _inside(index: list[int], box: Box) -> bool:
+    return all(start <= i < start + length for i, start, length in zip(index, *box, strict=False))
+
+
+def _tile(boxes: list[Box], shape: tuple[int, ...]) -> bool:
+    """Whether boxes fill a shape without overlap."""
+    for starts, lengths in boxes:
+        inside = (s >= 0 and n > 0 and s + n <= extent for s, n, extent in zip(starts, lengths, shape, strict=True))
+        if not all(inside):
+            return False
+    for i, (starts, lengths) in enumerate(boxes):
+        for others, sizes in boxes[:i]:
+            pairs = zip(starts, lengths, others, sizes, strict=True)
+            if all(s < o + z and o < s + n for s, n, o, z in pairs):
+                return False
+    return sum(math.prod(lengths) for _, lengths in boxes) == math.prod(shape) and bool(shape)
 
 
 def _shape(message: bytes) -> tuple[int, ...]:

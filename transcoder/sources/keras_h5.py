@@ -1,40 +1,26 @@
-"""Keras 2 weight files in HDF5, as transformers' save_pretrained wrote them: tf_model.h5.
+"""Keras 2 weights in HDF5: transformers' tf_model.h5, save_weights, and the `model_weights` of a full model.
 
-Source: keras/saving/legacy/hdf5_format.py (save_weights_to_hdf5_group): root attributes `layer_names`,
-`backend`, `keras_version`; a group a layer with `weight_names`; each weight a dataset at /layer/weight_name.
-A weight that two layers share is stored once under each; its copies must agree.
+Source: keras/saving/legacy/hdf5_format.py (save_weights_to_hdf5_group): attributes `layer_names`, `backend`,
+`keras_version`; a group a layer with `weight_names`; each weight a dataset at /layer/weight_name. A weight that
+two layers share is stored once under each; its copies must agree.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 import h5py
-import numpy as np
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Closing, Extent, RangeFile, damaged, truncated
+from transcoder.sources.base import Closing, Extent, damaged
+from transcoder.sources.hdf5 import HDF5, Dataset
 from transcoder.sources.names import below, common_scope, tidy
-from transcoder.tensors import BY_NUMPY, DType, TensorSpec
+from transcoder.tensors import TensorSpec
 
-MAGIC = b"\x89HDF\r\n\x1a\n"
-DEEPEST = 32
 CHUNK = 1 << 20
-
-
-@dataclass(frozen=True)
-class Stored:
-    """A dataset: its spec and where its bytes lie in the file."""
-
-    path: str
-    dtype: DType
-    shape: tuple[int, ...]
-    nbytes: int
-    offset: int | None  # None: compact, inside the object header
-    swap: bool  # stored big-endian
+# A full model's file has its weights in here, and beside them the optimizer's and the model's configuration.
+FULL_MODEL, OPTIMIZER, TOP_LEVEL = "model_weights", "optimizer_weights", "top_level_model_weights"
 
 
 class KerasH5(Closing):
@@ -46,232 +32,138 @@ class KerasH5(Closing):
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file = RangeFile(path)
-        self._lock = threading.Lock()  # h5py serialises anyway; this keeps close() out of a read
-        try:
-            self._h5 = h5py.File(path, "r", locking="best-effort")
-        except OSError as error:
-            self._file.close()
-            raise _not_hdf5(path, error) from error
+        self._hdf5 = HDF5(path)
         try:
             self._index()
-        except (SourceError, KeyboardInterrupt):
-            self.close()
-            raise
         except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
             # libhdf5 reports damage as any of these, h5py hands them on.
             self.close()
             raise damaged(path, "its structure", str(error), "a well-formed HDF5 file") from error
+        except BaseException:
+            self.close()
+            raise
 
     def _index(self) -> None:
-        if "layer_names" not in self._h5.attrs and "layer_names0" not in self._h5.attrs:
+        stored = self._hdf5.datasets()
+        root = self._hdf5.root
+        full = FULL_MODEL in root and not _has_names(root.attrs, "layer_names")
+        weights = root[FULL_MODEL] if full else root
+        if not isinstance(weights, h5py.Group) or not _has_names(weights.attrs, "layer_names"):
             raise self._not_keras()
-        self.producer = f"Keras {_text(self._h5.attrs.get('keras_version', 'of unknown version'))}"
-        stored = {item.path: item for item in self._walk(self._h5, "", 0, set())}
-        copies: dict[str, list[Stored]] = {}
+        version = weights.attrs.get("keras_version", root.attrs.get("keras_version", "of unknown version"))
+        self.producer = f"Keras {_text(version)}"
+        prefix = f"{FULL_MODEL}/" if full else ""
+        copies: dict[str, list[Dataset]] = {}
         listed = set()
-        for group in self._layer_groups():
-            for weight in _names(self._h5[group].attrs, "weight_names"):
-                where = f"{group}/{weight}"
+        for group in self._layer_groups(weights):
+            for weight in name_list(weights[group].attrs, "weight_names"):
+                where = f"{prefix}{group}/{weight}"
                 if where not in stored:
                     raise damaged(self.path, f"/{where}", "no dataset", f"one, as weight_names of /{group} says")
                 listed.add(where)
                 copies.setdefault(tidy(weight), []).append(stored[where])
-        unlisted = [path for path in stored if path not in listed]
-        if unlisted:
-            raise SourceError(
-                f"{self.path.name} holds datasets that no layer lists",
-                [
-                    Problem(
-                        f"{self.path}: /{path}",
-                        "a dataset in no weight_names",
-                        "every dataset listed by its layer",
-                        "save the model again with Keras' save_weights",
-                    )
-                    for path in unlisted
-                ],
-            )
+        optimizer = {where for where in stored if where.startswith(f"{OPTIMIZER}/")}
+        self._refuse_unlisted(sorted(stored.keys() - listed - optimizer))
         self.scope = common_scope(copies)
-        self._copies: dict[str, list[Stored]] = {}
-        specs = {}
+        self._copies: dict[str, list[Dataset]] = {}
         for raw, places in copies.items():
-            name = below(raw, self.scope)
-            first = places[0]
-            for other in places[1:]:
-                if (other.dtype, other.shape) != (first.dtype, first.shape):
-                    raise damaged(
-                        self.path,
-                        f"/{other.path}",
-                        f"{other.dtype} {list(other.shape)}",
-                        f"{first.dtype} {list(first.shape)}, as in its copy /{first.path}",
-                    )
-            if name in specs:
-                raise damaged(self.path, name, "two variables of this name", "each variable once")
-            specs[name] = TensorSpec(name, first.dtype, first.shape)
-            self._copies[name] = places
-        if not specs:
+            self._add(below(raw, self.scope), places)
+        for where in sorted(optimizer):
+            self._add(tidy(where), [stored[where]])
+        if not listed:
             raise SourceError(
                 f"{self.path.name} holds no weights",
-                Problem(
-                    str(self.path),
-                    "layers without weights",
-                    "a saved model",
-                    "save the model after building it",
-                ),
+                Problem(str(self.path), "layers without weights", "a saved model", "save the model after building it"),
             )
-        self.specs = specs
+        self.specs = {name: TensorSpec(name, c[0].dtype, c[0].shape) for name, c in self._copies.items()}
         self.not_tensors = {}
 
-    def _layer_groups(self) -> list[str]:
-        layers = _names(self._h5.attrs, "layer_names")
-        missing = [layer for layer in layers if not isinstance(self._h5.get(layer), h5py.Group)]
+    def _add(self, name: str, places: list[Dataset]) -> None:
+        first = places[0]
+        for other in places[1:]:
+            if (other.dtype, other.shape) != (first.dtype, first.shape):
+                found, wanted = (f"{d.dtype} {list(d.shape)}" for d in (other, first))
+                raise damaged(self.path, f"/{other.path}", found, f"{wanted}, as in its copy /{first.path}")
+        if name in self._copies:
+            raise damaged(self.path, name, "two variables of this name", "each variable once")
+        self._copies[name] = places
+
+    def _layer_groups(self, weights: h5py.Group) -> list[str]:
+        layers = name_list(weights.attrs, "layer_names")
+        missing = [layer for layer in layers if not isinstance(weights.get(layer), h5py.Group)]
         if missing:
             raise SourceError(
                 f"{self.path.name} is damaged",
                 [
                     Problem(
-                        f"{self.path}: /{layer}",
-                        "no such group",
-                        "one, as layer_names says",
-                        "fetch or copy the file again",
+                        f"{self.path}: /{layer}", "no such group", "one, as layer_names says", "fetch the file again"
                     )
                     for layer in missing
                 ],
             )
-        if isinstance(self._h5.get("top_level_model_weights"), h5py.Group):
-            layers.append("top_level_model_weights")
+        if isinstance(weights.get(TOP_LEVEL), h5py.Group) and TOP_LEVEL not in layers:
+            layers.append(TOP_LEVEL)
         return layers
 
-    def _walk(self, group: h5py.Group, path: str, depth: int, seen: set[int]) -> Iterator[Stored]:
-        """Every dataset below a group, by hard links only: another link could lead out of the file."""
-        if depth > DEEPEST:
-            raise damaged(self.path, f"/{path}", f"groups nested deeper than {DEEPEST}", "a Keras weight file")
-        address = h5py.h5o.get_info(group.id).addr
-        if address in seen:
-            raise damaged(self.path, f"/{path}", "a group that is linked twice", "a tree of groups")
-        seen.add(address)
-        for name in group:
-            where = f"{path}/{name}" if path else name
-            link = group.id.links.get_info(name.encode()).type
-            if link != h5py.h5l.TYPE_HARD:
-                kind = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "a link to another file"}
-                raise self._refused(where, kind.get(link, "a user-defined link"), "data of this file itself")
-            item = group[name]
-            if isinstance(item, h5py.Group):
-                yield from self._walk(item, where, depth + 1, seen)
-            elif isinstance(item, h5py.Dataset):
-                yield self._stored(where, item)
-            else:
-                raise self._refused(where, "a named datatype", "a dataset or a group")
-
-    def _stored(self, where: str, dataset: h5py.Dataset) -> Stored:
-        if dataset.shape is None:
-            raise self._refused(where, "an empty dataspace", "an array")
-        numpy_type = dataset.dtype.newbyteorder("<").str
-        if numpy_type not in BY_NUMPY or dataset.dtype.subdtype is not None:
-            raise self._refused(where, f"elements of type {dataset.dtype}", "numbers")
-        dtype = BY_NUMPY[numpy_type]
-        shape = tuple(int(n) for n in dataset.shape)
-        nbytes = TensorSpec(where, dtype, shape).nbytes
-        properties = dataset.id.get_create_plist()
-        layout = properties.get_layout()
-        offset = dataset.id.get_offset()
-        if properties.get_external_count():
-            raise self._refused(where, "data in another file (external storage)", "data of this file itself")
-        if layout not in (h5py.h5d.CONTIGUOUS, h5py.h5d.COMPACT):
-            kind = "chunked storage" if layout == h5py.h5d.CHUNKED else "a virtual dataset"
-            raise self._refused(where, kind, "contiguous storage, as Keras writes it")
-        if nbytes and layout == h5py.h5d.CONTIGUOUS:
-            if offset is None:
-                raise damaged(self.path, f"/{where}", "a dataset that was never written", f"{nbytes} bytes of data")
-            if dataset.id.get_storage_size() != nbytes:
-                raise damaged(
-                    self.path,
-                    f"/{where}",
-                    f"{dataset.id.get_storage_size()} bytes stored",
-                    f"{nbytes} bytes for {dtype} {list(shape)}",
-                )
-            if offset + nbytes > self._file.size:
-                raise truncated(self.path, f"/{where}", offset + nbytes, self._file.size)
-        swap = dataset.dtype.str.startswith(">")
-        return Stored(where, dtype, shape, nbytes, offset if nbytes else None, swap)
+    def _refuse_unlisted(self, unlisted: list[str]) -> None:
+        remedy = "save the model again with Keras' save_weights"
+        if unlisted:
+            raise SourceError(
+                f"{self.path.name} holds datasets that no layer lists",
+                [
+                    Problem(
+                        f"{self.path}: /{where}",
+                        "a dataset in no weight_names",
+                        "every one listed by its layer",
+                        remedy,
+                    )
+                    for where in unlisted
+                ],
+            )
 
     def read_into(self, name: str, start: int, buffer: memoryview) -> None:
         first, *others = self._copies[name]
-        self._read(first, start, buffer)
+        self._hdf5.read_into(first, start, buffer)
         for other in others:
             scratch = memoryview(bytearray(min(CHUNK, len(buffer))))
             for at in range(0, len(buffer), CHUNK):
                 piece = scratch[: min(CHUNK, len(buffer) - at)]
-                self._read(other, start + at, piece)
+                self._hdf5.read_into(other, start + at, piece)
                 if piece != buffer[at : at + len(piece)]:
-                    raise damaged(
-                        self.path,
-                        name,
-                        f"two copies that differ: /{first.path} and /{other.path}",
-                        "equal copies of a shared weight",
-                    )
-
-    def _read(self, item: Stored, start: int, buffer: memoryview) -> None:
-        if item.offset is not None:
-            self._file.read_into(item.offset + start, buffer, f"/{item.path}")
-            if item.swap:
-                words = np.frombuffer(buffer, dtype=f"u{item.dtype.size}")
-                words.byteswap(inplace=True)
-        elif item.nbytes:
-            with self._lock:
-                data = self._h5[item.path][()]
-            raw = np.ascontiguousarray(data, dtype=item.dtype.numpy).tobytes()
-            buffer[:] = raw[start : start + len(buffer)]
+                    found = f"two copies that differ: /{first.path} and /{other.path}"
+                    raise damaged(self.path, name, found, "equal copies of a shared weight")
 
     def extent(self, name: str) -> Extent | None:
-        item = self._copies[name][0]
-        return None if item.offset is None or item.swap else Extent(self.path, item.offset)
+        return self._hdf5.extent(self._copies[name][0])
 
     def files(self) -> tuple[Path, ...]:
         return (self.path,)
 
     def close(self) -> None:
-        with self._lock:
-            if hasattr(self, "_h5"):
-                self._h5.close()
-        self._file.close()
+        self._hdf5.close()
 
     def _not_keras(self) -> SourceError:
-        names = ", ".join(sorted(self._h5)[:6])
+        names = ", ".join(sorted(self._hdf5.root)[:6])
         return SourceError(
-            f"{self.path.name} is not a Keras 2 weight file",
+            f"{self.path.name} is not a file of Keras weights",
             Problem(
                 str(self.path),
-                f"an HDF5 file without the attribute layer_names; it holds: {names or 'nothing'}",
-                "a file that transformers' save_pretrained or Keras 2's save_weights wrote",
-                "Keras 3 files, full Keras models and sharded tf_model-*.h5 are not read yet: "
-                "save the weights with Keras 2's save_weights(..., save_format='h5')",
+                f"an HDF5 file without layer_names; it holds: {names or 'nothing'}",
+                "what transformers' save_pretrained or Keras wrote",
+                "save the weights with Keras' save_weights",
             ),
         )
 
-    def _refused(self, where: str, found: str, wanted: str) -> SourceError:
-        return SourceError(
-            f"{self.path.name} holds something this version does not read",
-            Problem(f"{self.path}: /{where}", found, wanted, "save the weights again with Keras' save_weights"),
-        )
 
-
-def _not_hdf5(path: Path, error: OSError) -> SourceError:
-    with path.open("rb") as file:
-        magic = file.read(len(MAGIC)) == MAGIC
-    found = str(error) if magic else "no HDF5 signature"
-    return SourceError(
-        f"{path.name} is damaged" if magic else f"{path.name} is not an HDF5 file",
-        Problem(str(path), found, "a whole HDF5 file", "fetch or copy the file again: it is truncated or foreign"),
-    )
+def _has_names(attributes: h5py.AttributeManager, name: str) -> bool:
+    return name in attributes or f"{name}0" in attributes
 
 
 def _text(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
-def _names(attributes: h5py.AttributeManager, name: str) -> list[str]:
+def name_list(attributes: h5py.AttributeManager, name: str) -> list[str]:
     """A list attribute that Keras splits into name0, name1, ... when it exceeds HDF5's 64 kB header."""
     if name in attributes:
         return [_text(item) for item in attributes[name]]

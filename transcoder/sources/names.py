@@ -10,11 +10,11 @@ from collections.abc import Collection
 _SHARED = re.compile(r"/[^/]*___([^/]*)/")
 _OUTPUT_INDEX = re.compile(r":\d+$")
 
-# What training leaves beside the weights, by the names Keras 2 and tf.train give it.
+# What training leaves beside the weights, by the names Keras, tf.train and Mesh TensorFlow give it.
 _TRAINING_STATE = re.compile(
-    r"""^(save_counter|global_step|iter|iteration|decay|learning_rate|beta_[12]|momentum|rho|total|count)$
+    r"""^(save_counter|global_step|iter|iteration|decay|learning_rate|beta_?[12](_power)?|momentum|rho|total|count)$
       | ^(training|optimizer|Adam|AdamW|AdamWeightDecay|Adamax|Nadam|Adagrad|Adadelta|SGD|RMSprop|Ftrl|LAMB)(_\d+)?/
-      | /(adam_m|adam_v)$
+      | /(adam_m|adam_v|Adam(_1)?|RMSProp(_1)?|Momentum)$ | _slot_
       | \.OPTIMIZER_SLOT
     """,
     re.VERBOSE,
@@ -32,13 +32,14 @@ def tidy(raw: str) -> str:
 
 
 def common_scope(names: Collection[str]) -> str:
-    """The first level that all of the model's variables share (`tf_roberta_model_3`), or "".
+    """The first level that all of a Keras model's variables share (`tf_roberta_model_3`), or "".
 
     Keras names it after the model's class and numbers it by instance, so it differs between saves
-    of one model and says nothing about the variable. Names of one level have no scope to share.
+    of one model and says nothing about the variable. A level right above a variable is its layer, no scope.
     """
-    firsts = {name.split("/", 1)[0] for name in names if "/" in name and not is_training_state(name)}
-    return firsts.pop() if len(firsts) == 1 else ""
+    deep = [name.split("/") for name in names if not is_training_state(name)]
+    firsts = {levels[0] for levels in deep}
+    return firsts.pop() if len(firsts) == 1 and all(len(levels) > 2 for levels in deep) else ""
 
 
 def below(name: str, scope: str) -> str:

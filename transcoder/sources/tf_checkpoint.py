@@ -56,7 +56,8 @@ class TFCheckpoint(Closing):
             for key, entry in entries.items()
             if entry.dtype is not None
         }
-        self.scope = common_scope([name for key, name in raw.items() if key not in slots])
+        # The first level of a name-based checkpoint is part of the name (`bert/`), not an instance of a model.
+        self.scope = common_scope([name for key, name in raw.items() if key not in slots]) if names else ""
         self._keys: dict[str, str] = {}
         specs: dict[str, TensorSpec] = {}
         for key, name in raw.items():
@@ -67,6 +68,7 @@ class TFCheckpoint(Closing):
             assert entry.dtype is not None  # noqa: S101  (filtered above; for the type checker)
             specs[canonical] = TensorSpec(canonical, entry.dtype, entry.shape)
             self._keys[canonical] = key
+            self._bundle.titles[key] = f"{canonical} (key {key})"
         self.specs = specs
         self.not_tensors = {
             key: "TensorFlow's object graph" if key == OBJECT_GRAPH else "a string, not a number"
@@ -78,7 +80,10 @@ class TFCheckpoint(Closing):
         self._bundle.read_into(self._keys[name], start, buffer)
 
     def extent(self, name: str) -> Extent | None:
-        entry = self._bundle.entries[self._keys[name]]
+        key = self._keys[name]
+        entry = self._bundle.entries[key]
+        if not self._bundle.contiguous(key):
+            return None
         return Extent(self._bundle.paths[entry.shard], entry.offset)
 
     def files(self) -> tuple[Path, ...]:

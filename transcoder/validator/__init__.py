@@ -10,6 +10,7 @@ import importlib.util
 import json
 import platform
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -17,17 +18,19 @@ from typing import Any
 import numpy as np
 
 from transcoder._version import __version__
-from transcoder.errors import Problem, TranscodeError, UsageError, ValidationError
+from transcoder.errors import PlanError, Problem, TranscodeError, UsageError, ValidationError
 from transcoder.mapping import expand, find_mapping, load_mapping
-from transcoder.modelconfig import find_config, read_config
+from transcoder.modelconfig import ModelConfig, find_config, read_config
+from transcoder.options import DTYPES
 from transcoder.sources import open_source
 from transcoder.validator.reading import Output, claims, reader_for
-from transcoder.validator.report import Level, Report, not_run
+from transcoder.validator.report import INSTALL, Level, Report, not_run
 
 __all__ = ["Level", "Report", "validate"]
 
 LEVELS = ("weights", "load", "forward")
 REPORT = "validation.json"
+RECEIPT = "transcode.json"
 
 
 def validate(
@@ -59,7 +62,7 @@ def validate(
         )
     directory = Path(output)
     _check_present(directory)
-    config = read_config(directory / "config.json")
+    config = _config(directory)
     (architecture,) = config.architectures or (None,)
     if architecture is None:
         raise ValidationError(
@@ -79,6 +82,8 @@ def validate(
                 levels.append(check_weights(reader, files, rules, _policy(receipt), receipt, progress))
             except TranscodeError as error:
                 levels.append(Level("weights", "failed", error.summary, list(error.problems)))
+            except ImportError as error:  # bfloat16 is torch's to read
+                levels.append(not_run("weights", f"{error.name} is not installed", INSTALL))
         if "load" in wanted or "forward" in wanted:
             levels += _running_levels(wanted, files, directory, architecture, opened, reader, truth, reference_python)
     result = Report(architecture, table.name, levels, _environment())
@@ -126,6 +131,8 @@ def _running_levels(
                         reference_python=python,
                     )
                 )
+            except UsageError:
+                raise
             except TranscodeError as error:
                 levels.append(as_level(error))
     return levels
@@ -134,7 +141,21 @@ def _running_levels(
 def _policy(receipt: Any) -> str:
     """The dtype policy that the receipt claims; a false claim fails, for the bits are recomputed under it."""
     options = receipt.get("options")
-    return str(options.get("dtype", "keep")) if isinstance(options, dict) else "keep"
+    policy = options.get("dtype", "keep") if isinstance(options, dict) else "keep"
+    if policy not in DTYPES:
+        raise ValidationError(
+            "the receipt is wrong",
+            Problem(f"{RECEIPT}: options.dtype", repr(policy), f"one of {', '.join(DTYPES)}", "convert again"),
+        )
+    return str(policy)
+
+
+def _config(directory: Path) -> ModelConfig:
+    try:
+        return read_config(directory / "config.json")
+    except PlanError as error:
+        problems = [replace(problem, remedy="convert again") for problem in error.problems]
+        raise ValidationError("the output can't be validated", problems) from error
 
 
 def _check_present(directory: Path) -> None:
@@ -145,7 +166,7 @@ def _check_present(directory: Path) -> None:
                 "safetensors",
                 "not installed",
                 "the library that reads the output",
-                "pip install 'weight-transcoder[validate]'",
+                INSTALL,
             ),
         )
     if not (directory / "config.json").is_file():

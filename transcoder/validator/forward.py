@@ -32,7 +32,10 @@ Arrays: TypeAlias = dict[str, NDArray[Any]]
 # Of the largest true value of an output, or of 1 if that is larger. float32 sums of a RoBERTa's length differ
 # between libraries by some 1e-6 of it; the narrower types round every weight at 2**-11 and 2**-8.
 TOLERANCE = {"float64": 1e-5, "float32": 1e-5, "float16": 2e-2, "bfloat16": 1e-1}
-SEEN = 10  # a mutation that moves an output by this many tolerances could not have been missed
+TF_READS = ("keras-h5", "saved-model", "tf-checkpoint")  # what truth_tensorflow.py can assign to a model
+# A fault that moves an output by this many tolerances can't be missed: the sound output is within one of the
+# truth, so the faulty one is further than that.
+SEEN = 2
 TIMEOUT = 900  # seconds for TensorFlow to start, build the model and run it
 
 SENTENCES = (
@@ -77,7 +80,11 @@ def check_forward(
         return not_run("forward", reason.why, reason.remedy)
     dtype = str(model.dtype).removeprefix("torch.")
     model = model.float()
-    found = run_torch(model, inputs)
+    try:
+        found = run_torch(model, inputs)
+    except Exception as error:  # whatever somebody else's code raises, the model does not run
+        problem = Problem(f"{directory}", f"{type(error).__name__}: {error}", "a model that runs", "see level weights")
+        return Level("forward", "failed", f"{architecture} does not run", [problem])
     findings: list[Problem] = []
     rows: list[tuple[str | float | int, ...]] = []
     worst = 0.0
@@ -90,7 +97,7 @@ def check_forward(
             continue
         largest = float(np.abs(expected).max())
         error = float(np.abs(found[name] - expected).max())
-        if not np.isfinite(found[name]).all():
+        if not np.isfinite(error):
             error = float("inf")
         tolerances[name] = tolerance = TOLERANCE[dtype] * max(1.0, largest)
         worst = max(worst, error / tolerance)
@@ -98,7 +105,8 @@ def check_forward(
         if error > tolerance:
             findings.append(Problem(f"output {name}", f"an error of {error:.2e}", f"at most {tolerance:.2e}",
                                     "run level `weights`, which names the tensor"))  # fmt: skip
-    sensitivity = list(measure(model, inputs, found, tolerances)) if rows else []
+    numbers = all(np.isfinite(values).all() for values in found.values())
+    sensitivity = list(measure(model, inputs, found, tolerances)) if rows and numbers else []
     matrices = [(ratio, name) for name, ratio, is_matrix in sensitivity if is_matrix]
     unseen = [name for name, ratio, _ in sensitivity if ratio < SEEN]
     least, weakest = min(matrices, default=(0.0, "none"))
@@ -202,7 +210,7 @@ def find_truth(
     python = str(reference_python) if reference_python is not None else _own_tensorflow()
     if truth == "signature" and source.kind != "saved-model":
         raise NoTruth(f"a {source.kind} has no signature", "pass --truth tensorflow or numpy")
-    if truth in ("tensorflow", "signature") or (truth == "auto" and python is not None):
+    if truth in ("tensorflow", "signature") or (truth == "auto" and python is not None and source.kind in TF_READS):
         if python is None:
             raise NoTruth("no Python with tensorflow", "pass --reference-python (tools/make_reference_env builds one)")
         return _tensorflow(python, architecture, config, source, inputs, signature=truth == "signature")
@@ -211,7 +219,12 @@ def find_truth(
             f"no NumPy forward for {architecture}",
             "pass --reference-python with tensorflow and transformers 4",
         )
-    outputs = truth_numpy.forward(reader.read, config, architecture, inputs)
+    try:
+        outputs = truth_numpy.forward(reader.read, config, architecture, inputs)
+    except KeyError as error:
+        raise NoTruth(f"the source has no {error.args[0]}", "see level weights; check `architectures`") from error
+    except ValueError as error:
+        raise NoTruth(str(error), "pass --reference-python with tensorflow and transformers 4") from error
     return Truth(dict(outputs), f"NumPy forward of the source variables ({reader.route})")
 
 
@@ -334,7 +347,8 @@ def measure(
                 parameter.copy_(damaged)
                 moved = run_torch(model, inputs)
                 parameter.copy_(original)
-            ratios = [float(np.nanmax(np.abs(moved[key] - sound[key]))) / limit for key, limit in tolerances.items()]
+            moves = ((np.abs(moved[key] - sound[key]), limit) for key, limit in tolerances.items())
+            ratios = [float(by.max()) / limit if np.isfinite(by).all() else float("inf") for by, limit in moves]
             yield name, max(ratios), parameter.ndim >= 2
 
 

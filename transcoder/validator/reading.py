@@ -1,15 +1,15 @@
 """The validator's own eyes: source variables and output tensors, read by other routes than the converter's.
 
-HDF5 through h5py datasets; outputs through the safetensors library. Bundles have no second reader without
-TensorFlow: they are read whole through `sources`, every tensor against its stored crc32c.
+HDF5 through h5py datasets; safetensors through their library. Bundles and zip archives have no second reader
+here: they are read whole through `sources`, bundles with every tensor against its stored crc32c.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -17,7 +17,9 @@ from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError, ValidationError
 from transcoder.sources import Source
+from transcoder.sources.keras_h5 import name_list
 from transcoder.sources.names import below, common_scope, tidy
+from transcoder.tensors import BY_SAFETENSORS
 
 Array = NDArray[np.generic]
 
@@ -37,47 +39,102 @@ class Reader(Protocol):
 
 
 class H5Reader:
-    """Keras 2 weights through h5py's datasets."""
+    """Weights in HDF5 files through h5py's datasets: (file, dataset path) of each copy, by name."""
 
     route = "h5py datasets"
 
-    def __init__(self, path: Path) -> None:
-        self._file = h5py.File(path, "r")
-        places: dict[str, list[str]] = {}
+    def __init__(self, places: dict[str, list[tuple[h5py.File, str]]]) -> None:
+        self._places = places
 
-        def visit(where: str, item: object) -> None:
-            # /<layer group>/<weight name>; the group is the layer's name, which holds no "/".
-            if isinstance(item, h5py.Dataset):
-                places.setdefault(tidy(where.split("/", 1)[1]), []).append(where)
+    @classmethod
+    def of_keras2(cls, path: Path) -> H5Reader:
+        """A Keras 2 file: /layer/weight_name, the weights of a full model under model_weights."""
+        file = h5py.File(path, "r")
+        root = file.get("model_weights", file)
+        layers = name_list(root.attrs, "layer_names")
+        if "top_level_model_weights" in root:
+            layers.append("top_level_model_weights")
+        raw: dict[str, list[tuple[h5py.File, str]]] = {}
+        for layer in dict.fromkeys(layers):
+            for weight in name_list(root[layer].attrs, "weight_names"):
+                raw.setdefault(tidy(weight), []).append((file, f"{root.name}/{layer}/{weight}"))
+        scope = common_scope(raw)
+        places = {below(name, scope): copies for name, copies in raw.items()}
+        if "optimizer_weights" in file:
+            prefix = "optimizer_weights"
+            file[prefix].visititems(lambda where, item: _note(places, file, f"{prefix}/{where}", item))
+        return cls(places)
 
-        self._file.visititems(visit)
-        scope = common_scope(places)
-        self._places = {below(name, scope): wheres for name, wheres in places.items()}
+    @classmethod
+    def of_paths(cls, paths: Sequence[Path]) -> H5Reader:
+        """Files whose datasets lie at the variables' names."""
+        places: dict[str, list[tuple[h5py.File, str]]] = {}
+        for path in paths:
+            file = h5py.File(path, "r")
+            file.visititems(lambda where, item, file=file: _note(places, file, where, item))
+        return cls(places)
 
     def names(self) -> list[str]:
         return list(self._places)
 
+    def _dataset(self, place: tuple[h5py.File, str]) -> h5py.Dataset:
+        return place[0][place[1]]
+
     def dtype(self, name: str) -> str:
-        return str(np.dtype(self._file[self._places[name][0]].dtype.newbyteorder("=")))
+        dataset = self._dataset(self._places[name][0])
+        if dataset.dtype.kind == "V":
+            return str(dataset.attrs["dtype"])  # Keras 3's bfloat16
+        return str(np.dtype(dataset.dtype.newbyteorder("=")))
 
     def read(self, name: str) -> Array:
-        first, *others = (self._file[where][()] for where in self._places[name])
+        first, *others = (self._dataset(place)[()] for place in self._places[name])
         for other in others:
             if not np.array_equal(_bits(first), _bits(other)):
                 raise SourceError(
                     "the source contradicts itself",
                     Problem(name, "copies that differ", "equal copies", "convert another save of the model"),
                 )
+        if first.dtype.kind == "V":
+            return np.ascontiguousarray(first).view(np.uint16)
         return np.ascontiguousarray(first, dtype=first.dtype.newbyteorder("="))
 
 
-class BundleReader:
-    """Variables of a tensor bundle, whole, with their checksums verified."""
+def _note(places: dict[str, list[tuple[h5py.File, str]]], file: h5py.File, where: str, item: object) -> None:
+    if isinstance(item, h5py.Dataset):
+        places.setdefault(tidy(where), []).append((file, where))
 
-    route = "tensor bundle, every crc32c verified"
+
+class SafetensorsReader:
+    """Tensors in TensorFlow layout through the safetensors library."""
+
+    route = "the safetensors library"
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        from safetensors import safe_open
+
+        files: list[Any] = [safe_open(str(path), framework="np") for path in paths]
+        self._places = {tidy(key): (file, key) for file in files for key in file.keys()}  # noqa: SIM118
+
+    def names(self) -> list[str]:
+        return list(self._places)
+
+    def dtype(self, name: str) -> str:
+        file, key = self._places[name]
+        return BY_SAFETENSORS[file.get_slice(key).get_dtype()].name
+
+    def read(self, name: str) -> Array:
+        file, key = self._places[name]
+        values: Array = file.get_tensor(key)
+        return values
+
+
+class SourceReader:
+    """Variables through the converter's own source, whole, with the checksums that it has verified."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
+        checked = ", every crc32c verified" if source.kind in ("saved-model", "tf-checkpoint") else ""
+        self.route = f"the converter's reader of {source.kind}{checked}"
 
     def names(self) -> list[str]:
         return list(self._source.specs)
@@ -95,7 +152,18 @@ class BundleReader:
 
 def reader_for(source: Source) -> Reader:
     """The validator's reader for an opened source."""
-    return H5Reader(source.files()[0]) if source.kind == "keras-h5" else BundleReader(source)
+    paths = [path for path in source.files() if path.suffix != ".json"]
+    match source.kind:
+        case "keras-h5":
+            return H5Reader.of_keras2(paths[0])
+        case "keras-h5-sharded":
+            return H5Reader.of_paths(paths)
+        case "keras3" if all(path.suffix == ".h5" for path in paths):
+            return H5Reader.of_paths(paths)
+        case "tf-safetensors":
+            return SafetensorsReader(paths)
+        case _:
+            return SourceReader(source)
 
 
 def _bits(values: Array) -> Array:
@@ -165,10 +233,10 @@ class Output:
             self.problem("model.safetensors.index.json", f"total_size {claimed}", str(total))
 
     def sizes(self) -> Iterator[tuple[str, int]]:
-        """Each tensor's bytes."""
+        """Each tensor's bytes; a kind that no conversion makes counts as one byte an element."""
         for name in self.file_of:
             dtype, shape = self.spec(name)
-            yield name, int(np.prod(shape, dtype=np.int64)) * _SIZES[dtype]
+            yield name, int(np.prod(shape, dtype=np.int64)) * _SIZES.get(dtype, 1)
 
     def spec(self, name: str) -> tuple[str, tuple[int, ...]]:
         """A tensor's dtype by its safetensors name, and its shape."""

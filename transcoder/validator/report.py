@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
@@ -9,6 +10,7 @@ from transcoder.errors import Problem
 
 Verdict: TypeAlias = Literal["passed", "failed", "inconclusive", "not run"]
 FORMAT = 1
+INSTALL = "pip install 'weight-transcoder[validate]'"
 
 
 @dataclass
@@ -47,9 +49,22 @@ class Report:
             "passed": self.passed,
             "architecture": self.architecture,
             "mapping": self.mapping,
-            "levels": [asdict(level) for level in self.levels],
+            "levels": [_plain(asdict(level)) for level in self.levels],
             "environment": self.environment,
         }
+
+
+def _plain(value: object) -> object:
+    """As JSON can hold it: what is not a finite number, as text."""
+    match value:
+        case dict():
+            return {key: _plain(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_plain(item) for item in value]
+        case float() if not math.isfinite(value):
+            return str(value)
+        case _:
+            return value
 
 
 def not_run(name: str, why: str, remedy: str) -> Level:

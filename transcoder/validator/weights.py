@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from transcoder.errors import Problem
 from transcoder.mapping import Assignment, Table
 from transcoder.ops import Cast, Concat, Op, Reshape, Slice, Squeeze, Transpose
-from transcoder.tensors import BY_NAME, BY_SAFETENSORS, format_bytes
+from transcoder.tensors import BY_NAME, format_bytes
 from transcoder.validator.reading import Output, Reader
 from transcoder.validator.report import Level
 
@@ -93,7 +93,7 @@ def _difference(
         return "a tensor", f"none: the source has no {', '.join(missing)}"
     wanted_dtype, expected = _recompute(assignment, reader, dtype)
     found_dtype, shape = output.spec(name)
-    if (BY_SAFETENSORS[found_dtype].name, shape) != (wanted_dtype, expected.shape):
+    if (found_dtype, shape) != (BY_NAME[wanted_dtype].safetensors, expected.shape):
         return f"{found_dtype} {list(shape)}", f"{wanted_dtype} {list(expected.shape)}"
     actual = np.ascontiguousarray(output.read(name))
     a, b = actual.reshape(-1).view(np.uint8), np.ascontiguousarray(expected).reshape(-1).view(np.uint8)

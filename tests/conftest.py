@@ -1,0 +1,61 @@
+"""Fixtures that several test files share."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+# Before torch is imported: on models as small as these, threads cost more than they give.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+
+import pytest
+from cases import CASES, GOLDEN, Outcome, Transcode
+
+import transcoder
+from transcoder import cli
+
+
+@pytest.fixture
+def transcode(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Transcode:
+    """Runs the command line in this process: `transcode("convert", src, out)`."""
+    monkeypatch.delenv("TRANSCODE_REFERENCE_PYTHON", raising=False)  # TensorFlow runs where a test asks for it
+
+    def run(*words: object) -> Outcome:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            cli.main([str(word) for word in words])
+        captured = capsys.readouterr()
+        assert isinstance(ended.value.code, int)
+        return Outcome(ended.value.code, captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def converted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Every golden case converted with the defaults. Not to be changed: copy first."""
+    directory = tmp_path_factory.mktemp("converted")
+    for case in CASES:
+        transcoder.convert(GOLDEN / case, directory / case)
+    return {case: directory / case for case in CASES}
+
+
+@pytest.fixture
+def output(converted: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
+    """A converted golden case of one's own, to be damaged."""
+
+    def copy(case: str) -> Path:
+        return Path(shutil.copytree(converted[case], tmp_path / "out"))
+
+    return copy
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Callable[[str], Path]:
+    """A golden case of one's own, to be damaged."""
+
+    def copy(case: str) -> Path:
+        return Path(shutil.copytree(GOLDEN / case, tmp_path / "src"))
+
+    return copy

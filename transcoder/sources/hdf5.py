@@ -1,0 +1,353 @@
+"""HDF5 datasets: which a file holds, and any byte range of one. Knows nothing of Keras' names.
+
+h5py reads the structure alone. Data are read by their address in the file and decoded here, because libhdf5
+gives missing chunks as zeros, short chunks as leftover memory, and follows links and external files anywhere.
+Source: the HDF5 file format specification and `h5py.h5d`.
+"""
+
+from __future__ import annotations
+
+import io
+import math
+import threading
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import h5py
+import numpy as np
+from numpy.typing import NDArray
+
+from transcoder.errors import Problem, SourceError
+from transcoder.sources.base import Extent, RangeFile, damaged, truncated
+from transcoder.tensors import BY_NAME, BY_NUMPY, DType, TensorSpec
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+MAGIC = b"\x89HDF\r\n\x1a\n"
+DEEPEST = 32
+LARGEST_CHUNK = 1 << 28
+LOCKING = {"locking": "best-effort"}  # a read-only file system can't lock, and need not
+DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
+FILTERS = {DEFLATE: "gzip", SHUFFLE: "shuffle", FLETCHER32: "fletcher32"}
+
+
+@dataclass(frozen=True)
+class Chunk:
+    """A stored piece of a dataset: where it begins in it and in the file, and which filters it skipped."""
+
+    origin: tuple[int, ...]
+    offset: int
+    size: int
+    filter_mask: int
+
+
+@dataclass
+class Dataset:
+    """A dataset and where its bytes lie: contiguous at `offset`, in `chunks` by band, or inside (`raw`).
+
+    A band is a row of chunks along axis 0.
+    """
+
+    path: str
+    dtype: DType
+    shape: tuple[int, ...]
+    swap: bool  # stored big-endian
+    attributes: dict[str, object]
+    offset: int | None = None
+    raw: bytes | None = None
+    chunk_shape: tuple[int, ...] = ()
+    chunks: dict[int, list[Chunk]] = field(default_factory=dict)
+    filters: tuple[tuple[int, int], ...] = ()  # (code, element size for shuffle), in the order of writing
+
+    @property
+    def nbytes(self) -> int:
+        return TensorSpec(self.path, self.dtype, self.shape).nbytes
+
+
+class HDF5:
+    """An HDF5 file opened for its datasets.
+
+    Raises SourceError: not HDF5, damaged, or holding what may lead out of the file or is no numbers.
+    """
+
+    def __init__(self, path: Path, member: tuple[int, int] | None = None) -> None:
+        """`member` is the (start, size) of an HDF5 file that lies within another."""
+        self.path = path
+        self._file = RangeFile(path)
+        self._base, self._size = member or (0, self._file.size)
+        self._lock = threading.Lock()
+        self._band: tuple[str, int, NDArray[np.uint8]] | None = None  # the last decoded row of chunks
+        try:
+            self.root = h5py.File(_Window(self._file, *member) if member else path, "r", **({} if member else LOCKING))
+        except OSError as error:
+            raise self._not_hdf5(error) from error
+
+    def datasets(self) -> dict[str, Dataset]:
+        """Every dataset by its path without a leading slash. Reads no data but that of object headers."""
+        if self.root.userblock_size:
+            found = f"a user block of {self.root.userblock_size} bytes"
+            raise self.refused("", found, "a file that begins as HDF5", "take the user block off with h5unjam")
+        try:
+            return {dataset.path: dataset for dataset in self._walk(self.root, "", 0, set())}
+        except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
+            # libhdf5 reports damage as any of these, h5py hands them on.
+            raise damaged(self.path, "its structure", str(error), "a well-formed HDF5 file") from error
+
+    def close(self) -> None:
+        with self._lock:
+            self.root.close()
+        self._file.close()
+
+    def refused(self, where: str, found: str, wanted: str, remedy: str = "save the weights again") -> SourceError:
+        """The error for what a file may hold but this does not read."""
+        return SourceError(
+            f"{self.path.name} holds something this version does not read",
+            Problem(f"{self.path}: /{where}", found, wanted, remedy),
+        )
+
+    def _not_hdf5(self, error: OSError) -> SourceError:
+        with self._file:
+            magic = self._file.size >= len(MAGIC) and self._file.read(self._base, len(MAGIC), "the signature") == MAGIC
+        return SourceError(
+            f"{self.path.name} is damaged" if magic else f"{self.path.name} is not an HDF5 file",
+            Problem(
+                str(self.path),
+                str(error) if magic else "no HDF5 signature",
+                "a whole HDF5 file",
+                "fetch or copy the file again: it is truncated or foreign",
+            ),
+        )
+
+    def _walk(self, group: h5py.Group, path: str, depth: int, seen: set[int]) -> Iterator[Dataset]:
+        """Every dataset below a group, by hard links only: another link could lead out of the file."""
+        if depth > DEEPEST:
+            raise damaged(self.path, f"/{path}", f"groups nested deeper than {DEEPEST}", "a file of weights")
+        address = h5py.h5o.get_info(group.id).addr
+        if address in seen:
+            raise damaged(self.path, f"/{path}", "a group that is linked twice", "a tree of groups")
+        seen.add(address)
+        for name in group:
+            where = f"{path}/{name}" if path else name
+            link = group.id.links.get_info(name.encode()).type
+            if link != h5py.h5l.TYPE_HARD:
+                kinds = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "a link to another file"}
+                raise self.refused(where, kinds.get(link, "a user-defined link"), "data of this file itself")
+            item = group[name]
+            if isinstance(item, h5py.Group):
+                yield from self._walk(item, where, depth + 1, seen)
+            elif isinstance(item, h5py.Dataset):
+                yield self._dataset(where, item)
+            else:
+                raise self.refused(where, "a named datatype", "a dataset or a group")
+
+    def _dataset(self, where: str, item: h5py.Dataset) -> Dataset:
+        if item.shape is None:
+            raise self.refused(where, "an empty dataspace", "an array")
+        attributes = dict(item.attrs)
+        dtype = self._dtype(where, item, attributes)
+        shape = tuple(int(extent) for extent in item.shape)
+        dataset = Dataset(where, dtype, shape, item.dtype.str.startswith(">"), attributes)
+        properties = item.id.get_create_plist()
+        if properties.get_external_count():
+            raise self.refused(where, "data in another file (external storage)", "data of this file itself")
+        layout = properties.get_layout()
+        if layout == h5py.h5d.COMPACT:
+            values = item[()]
+            dataset.raw = np.ascontiguousarray(values).tobytes() if dataset.nbytes else b""
+        elif layout == h5py.h5d.CONTIGUOUS:
+            self._contiguous(dataset, item)
+        elif layout == h5py.h5d.CHUNKED:
+            self._chunked(dataset, item, properties)
+        else:
+            raise self.refused(where, "a virtual dataset", "data of this file itself")
+        return dataset
+
+    def _dtype(self, where: str, item: h5py.Dataset, attributes: dict[str, object]) -> DType:
+        numpy_type = item.dtype.newbyteorder("<").str
+        if numpy_type == "|V2" and attributes.get("dtype") in ("bfloat16", b"bfloat16"):
+            return BY_NAME["bfloat16"]  # Keras 3 stores it as two opaque bytes
+        if numpy_type not in BY_NUMPY or item.dtype.subdtype is not None:
+            raise self.refused(where, f"elements of type {item.dtype}", "numbers")
+        return BY_NUMPY[numpy_type]
+
+    def _contiguous(self, dataset: Dataset, item: h5py.Dataset) -> None:
+        nbytes, where = dataset.nbytes, f"/{dataset.path}"
+        dataset.offset = item.id.get_offset()
+        if not nbytes:
+            dataset.offset, dataset.raw = None, b""
+            return
+        if dataset.offset is None:
+            raise damaged(self.path, where, "a dataset that was never written", f"{nbytes} bytes of data")
+        stored = item.id.get_storage_size()
+        if stored != nbytes:
+            wanted = f"{nbytes} bytes for {dataset.dtype} {list(dataset.shape)}"
+            raise damaged(self.path, where, f"{stored} bytes stored", wanted)
+        if dataset.offset + nbytes > self._size:
+            raise truncated(self.path, where, dataset.offset + nbytes, self._size)
+
+    def _chunked(self, dataset: Dataset, item: h5py.Dataset, properties: h5py.h5p.PropDCID) -> None:
+        where = f"/{dataset.path}"
+        filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
+        unknown = [name.decode(errors="replace") or str(code) for code, _, _, name in filters if code not in FILTERS]
+        if unknown:
+            raise self.refused(
+                dataset.path,
+                f"the filter {', '.join(unknown)}",
+                f"none, or {', '.join(FILTERS.values())}",
+                "rewrite the file without it, for example with h5repack -f NONE",
+            )
+        dataset.filters = tuple((code, int(values[0]) if values else 0) for code, _, values, _ in filters)
+        dataset.chunk_shape = tuple(int(extent) for extent in item.chunks)
+        chunk_bytes = math.prod(dataset.chunk_shape) * dataset.dtype.size
+        if chunk_bytes > LARGEST_CHUNK:
+            raise self.refused(dataset.path, f"chunks of {chunk_bytes} bytes", f"at most {LARGEST_CHUNK}")
+        if not dataset.nbytes:
+            dataset.raw = b""
+            return
+        grid = [-(-extent // step) for extent, step in zip(dataset.shape, dataset.chunk_shape, strict=True)]
+        count = item.id.get_num_chunks()
+        if count != math.prod(grid):
+            raise damaged(self.path, where, f"{count} chunks written", f"{math.prod(grid)} for {list(dataset.shape)}")
+        for i in range(count):
+            info = item.id.get_chunk_info(i)
+            if info.byte_offset is None or info.byte_offset + info.size > self._size:
+                raise truncated(self.path, where, (info.byte_offset or 0) + info.size, self._size)
+            band = info.chunk_offset[0] // dataset.chunk_shape[0]
+            chunk = Chunk(tuple(info.chunk_offset), info.byte_offset, info.size, info.filter_mask)
+            dataset.chunks.setdefault(band, []).append(chunk)
+        if len({chunk.origin for band in dataset.chunks.values() for chunk in band}) != count:
+            raise damaged(self.path, where, "two chunks in one place", "each chunk once")
+
+    def read_into(self, dataset: Dataset, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` with the dataset's little-endian C-order bytes from byte `start`."""
+        if dataset.raw is not None:
+            buffer[:] = dataset.raw[start : start + len(buffer)]
+        elif dataset.offset is not None:
+            self._file.read_into(self._base + dataset.offset + start, buffer, f"/{dataset.path}")
+        else:
+            self._read_chunks(dataset, start, buffer)
+        if dataset.swap:
+            np.frombuffer(buffer, dtype=f"u{dataset.dtype.size}").byteswap(inplace=True)
+
+    def extent(self, dataset: Dataset) -> Extent | None:
+        """Where the raw bytes lie, if they do so contiguous and little-endian."""
+        if dataset.offset is None or dataset.swap:
+            return None
+        return Extent(self.path, self._base + dataset.offset)
+
+    def _read_chunks(self, dataset: Dataset, start: int, buffer: memoryview) -> None:
+        row = dataset.nbytes // dataset.shape[0]
+        tall = dataset.chunk_shape[0] * row
+        done = 0
+        while done < len(buffer):
+            index, within = divmod(start + done, tall)
+            with self._lock:
+                if self._band is None or self._band[:2] != (dataset.path, index):
+                    self._band = (dataset.path, index, self._decode_band(dataset, index))
+                band = self._band[2]
+            count = min(len(band) - within, len(buffer) - done)
+            buffer[done : done + count] = band[within : within + count].data
+            done += count
+
+    def _decode_band(self, dataset: Dataset, index: int) -> NDArray[np.uint8]:
+        first = index * dataset.chunk_shape[0]
+        height = min(dataset.chunk_shape[0], dataset.shape[0] - first)
+        size = dataset.dtype.size
+        band = np.empty((height, *dataset.shape[1:], size), np.uint8)
+        for chunk in dataset.chunks[index]:
+            values = self._decode(dataset, chunk).reshape(*dataset.chunk_shape, size)
+            place, part = [], []
+            origin = (chunk.origin[0] - first, *chunk.origin[1:])
+            for axis, (begin, step) in enumerate(zip(origin, dataset.chunk_shape, strict=True)):
+                extent = min(step, band.shape[axis] - begin)
+                place.append(slice(begin, begin + extent))
+                part.append(slice(0, extent))
+            band[tuple(place)] = values[tuple(part)]
+        return band.reshape(-1)
+
+    def _decode(self, dataset: Dataset, chunk: Chunk) -> NDArray[np.uint8]:
+        """A chunk's bytes with its filters undone, in the reverse order of writing."""
+        where = f"/{dataset.path}, the chunk at byte {chunk.offset}"
+        wanted = math.prod(dataset.chunk_shape) * dataset.dtype.size
+        data = self._file.read(self._base + chunk.offset, chunk.size, where)
+        for i, (code, parameter) in reversed(list(enumerate(dataset.filters))):
+            if chunk.filter_mask >> i & 1:
+                continue
+            if code == FLETCHER32:
+                data, stored = data[:-4], int.from_bytes(data[-4:], "little")
+                if stored not in _fletcher32(data):
+                    raise damaged(self.path, where, "a fletcher32 checksum that differs", "the bytes as written")
+            elif code == DEFLATE:
+                inflater = zlib.decompressobj()
+                try:
+                    data = inflater.decompress(data, wanted + 5)
+                except zlib.error as error:
+                    raise damaged(self.path, where, str(error), "a gzip-compressed chunk") from error
+            elif parameter > 1:
+                whole = len(data) // parameter * parameter
+                shuffled = np.frombuffer(data[:whole], np.uint8).reshape(parameter, -1)
+                data = shuffled.T.tobytes() + data[whole:]
+        if len(data) != wanted:
+            raise damaged(self.path, where, f"{len(data)} bytes", f"{wanted} bytes")
+        return np.frombuffer(data, np.uint8)
+
+
+def _fletcher32(data: bytes) -> tuple[int, int]:
+    """HDF5's fletcher32 of big-endian 16-bit words (H5checksum.c), and the byte-swapped form of early versions."""
+    padded = data + b"\0" * (len(data) % 2)
+    words = np.frombuffer(padded, ">u2").astype(np.uint64)
+    sum1 = sum2 = 0
+    for at in range(0, len(words), 1 << 16):
+        block = words[at : at + (1 << 16)]
+        weights = np.arange(len(block), 0, -1, dtype=np.uint64)
+        sum2 = (sum2 + sum1 * len(block) + int((block * weights).sum())) % 65535
+        sum1 = (sum1 + int(block.sum())) % 65535
+    # The sums are kept in 1 .. 65535 where they are not zero altogether.
+    sum1, sum2 = (s or (65535 if words.any() else 0) for s in (sum1, sum2))
+    value = sum2 << 16 | sum1
+    swapped = int.from_bytes(b"".join(value.to_bytes(4, "big")[i : i + 2][::-1] for i in (0, 2)), "big")
+    return value, swapped
+
+
+def is_keras3(path: Path) -> bool:
+    """Whether an HDF5 file holds variables as Keras 3 names them: below groups called `vars`."""
+    try:
+        with h5py.File(path, "r", **LOCKING) as root:
+            if any(name in root.attrs for name in ("layer_names", "layer_names0")) or "model_weights" in root:
+                return False
+            links = (root.id.links.get_info(name.encode()).type for name in root)
+            return all(link == h5py.h5l.TYPE_HARD for link in links) and ("vars" in root or "layers" in root)
+    except (OSError, RuntimeError, KeyError):
+        return False  # KerasH5 says what is wrong
+
+
+class _Window(io.RawIOBase):
+    """A part of a file as a file, for h5py."""
+
+    def __init__(self, file: RangeFile, start: int, size: int) -> None:
+        self._file, self._start, self._size = file, start, size
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        count = max(0, min(len(view), self._size - self._at))
+        self._file.read_into(self._start + self._at, view[:count], "an HDF5 file within")
+        self._at += count
+        return count
