@@ -1,8 +1,8 @@
 """Makes small checkpoints to order, sound and unsound, without TensorFlow and without the package's own code.
 
 `write_bundle` was held by hand against TensorFlow 2.19.1: tf.train.load_checkpoint lists and returns every tensor
-of bundles with one and three data files and with one and many blocks, and its TrackableObjectGraph class parses
-the object graph.
+of bundles with one and three data files, with one and many blocks, partitioned and big-endian, and its
+TrackableObjectGraph class parses the object graph.
 """
 
 from __future__ import annotations
@@ -193,28 +193,59 @@ def object_graph(names: Mapping[str, str]) -> bytes:
     return b"".join(field(1, node) for node in (children, *nodes))
 
 
+Box: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]  # starts and lengths, an axis each
+
+
+def slice_proto(box: Box) -> bytes:
+    """A TensorSliceProto."""
+    return b"".join(field(1, field(1, start) + field(2, length)) for start, length in zip(*box, strict=True))
+
+
+def slice_key(name: str, box: Box) -> bytes:
+    """The key of a part: name, rank, and start and length of each axis, in the ordered code of numbers below 64."""
+    extents = [number for pair in zip(*box, strict=True) for number in pair]
+    return b"\0" + name.encode() + b"\0\x01" + bytes([1, len(box[0]), *(0x80 | number for number in extents)])
+
+
 def write_bundle(
     prefix: Path,
     tensors: Mapping[str, Array],
     *,
     names: Mapping[str, str] | None = None,
+    parts: Mapping[str, Sequence[Box]] | None = None,
     shards: int = 1,
     a_block: int = 1000,
+    big_endian: bool = False,
 ) -> Path:
-    """PREFIX.index and its data files, tensors dealt out in turn; with `names`, an object graph too."""
+    """PREFIX.index and its data files, tensors dealt out in turn; with `names`, an object graph too.
+
+    `parts` are the boxes in which partitioned variables are stored.
+    """
     data = [bytearray() for _ in range(shards)]
-    pairs = [(b"", header(shards))]
-    stored = {key: (TF_CODES[array.dtype.str[1:]], array.shape, array.tobytes()) for key, array in tensors.items()}
-    sums: dict[str, int] = {}
+    stored: dict[bytes, tuple[int, tuple[int, ...], bytes]] = {}
+    sums: dict[bytes, int] = {}
+    pairs = {b"": header(shards, endianness=int(big_endian))}
+    for key, array in tensors.items():
+        code = TF_CODES[array.dtype.str[1:]]
+        ordered = array.astype(array.dtype.newbyteorder(">")) if big_endian else array
+        boxes = (parts or {}).get(key, ())
+        for box in boxes:
+            part = ordered[tuple(slice(start, start + length) for start, length in zip(*box, strict=True))]
+            stored[slice_key(key, box)] = (code, part.shape, part.tobytes())
+        if boxes:
+            listed = b"".join(field(7, slice_proto(box)) for box in boxes)
+            pairs[key.encode()] = entry(code, array.shape, 0, 0, b"", 0) + listed
+        else:
+            stored[key.encode()] = (code, array.shape, ordered.tobytes())
     if names is not None:
-        raw, sums[OBJECT_GRAPH] = string_tensor(object_graph(names))
-        stored[OBJECT_GRAPH] = (TF_STRING, (), raw)
-    for i, key in enumerate(sorted(stored, key=str.encode)):
-        code, shape, raw = stored[key]
+        raw, sums[OBJECT_GRAPH.encode()] = string_tensor(object_graph(names))
+        stored[OBJECT_GRAPH.encode()] = (TF_STRING, (), raw)
+    for i, name in enumerate(sorted(stored)):
+        code, shape, raw = stored[name]
         shard = i % shards
-        pairs.append((key.encode(), entry(code, shape, shard, len(data[shard]), raw, sums.get(key))))
+        pairs[name] = entry(code, shape, shard, len(data[shard]), raw, sums.get(name))
         data[shard] += raw
-    write_index(prefix, pairs, a_block=a_block)
+    write_index(prefix, sorted(pairs.items()), a_block=a_block)
     for i, contents in enumerate(data):
         data_file(prefix, i, shards).write_bytes(contents)
     return prefix

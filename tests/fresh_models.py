@@ -7,6 +7,7 @@ what the reference loader makes of the model.
 """
 
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -35,20 +36,21 @@ def read_h5(path: Path) -> dict[str, Any]:
     return arrays
 
 
-def read_bundle(prefix: Path) -> dict[str, Any]:
+def read_bundle(prefix: Path, scope: str) -> dict[str, Any]:
     reader = tf.train.load_checkpoint(str(prefix))
     graph = trackable_object_graph_pb2.TrackableObjectGraph()
     graph.ParseFromString(reader.get_tensor(GRAPH))
     names = {a.checkpoint_key: a.full_name for node in graph.nodes for a in node.attributes}
-    scope = next(name for name in names.values() if name.startswith("tf_")).partition("/")[0]
+    shared = {name for name, count in Counter(names.values()).items() if count > 1}
     slots = {s.slot_variable_node_id for node in graph.nodes for s in node.slot_variables}
     slot_keys = {a.checkpoint_key for i in slots for a in graph.nodes[i].attributes}
     arrays = {}
     for key in reader.get_variable_to_shape_map():
         if key != GRAPH and reader.get_variable_to_dtype_map()[key] != tf.string:
             name = names.get(key, "")
-            own = name.startswith(f"{scope}/") and key not in slot_keys
-            arrays[below_scope(name) if own else key.removesuffix(SUFFIX)] = reader.get_tensor(key)
+            if not name or name in shared or key in slot_keys:
+                name = key.removesuffix(SUFFIX)
+            arrays[name.removeprefix(f"{scope}/")] = reader.get_tensor(key)
     return arrays
 
 
@@ -57,6 +59,7 @@ def main() -> None:
     for head in HEADS:
         config = make_golden.make_config(make_golden.Case(head))
         model = golden.build(head, config, seed, make_golden.SCALES)
+        scope = model.weights[0].name.partition("/")[0]
         here = out / head
         here.mkdir(parents=True)
         model.save_pretrained(here / "h5")
@@ -68,17 +71,17 @@ def main() -> None:
             optimizer = tf.keras.optimizers
             for word in kind.split("."):
                 optimizer = getattr(optimizer, word)
-            trained = optimizer()
+            trained = optimizer(learning_rate=0.0)  # moments and counters, but the weights stay
             trained.apply_gradients([(tf.ones_like(v), v) for v in model.trainable_variables[:3]])
             model.config.save_pretrained(here / kind)
             tf.train.Checkpoint(model=model, optimizer=trained).save(str(here / kind / "ckpt"))
         for name, arrays in {
             "h5": read_h5(here / "h5" / "tf_model.h5"),
-            "saved_model": read_bundle(here / "saved_model" / "saved_model" / "1" / "variables" / "variables"),
-            "checkpoint": read_bundle(here / "checkpoint" / "ckpt-1"),
-            "weights": read_bundle(here / "weights" / "w"),
-            "Adam": read_bundle(here / "Adam" / "ckpt-1"),
-            "legacy.Adam": read_bundle(here / "legacy.Adam" / "ckpt-1"),
+            "saved_model": read_bundle(here / "saved_model" / "saved_model" / "1" / "variables" / "variables", scope),
+            "checkpoint": read_bundle(here / "checkpoint" / "ckpt-1", scope),
+            "weights": read_bundle(here / "weights" / "w", scope),
+            "Adam": read_bundle(here / "Adam" / "ckpt-1", scope),
+            "legacy.Adam": read_bundle(here / "legacy.Adam" / "ckpt-1", scope),
         }.items():
             np.savez(here / f"{name}.npz", **arrays)
         golden.save_expected(here / "expected.json", golden.reference_model(head, here / "h5" / "tf_model.h5"))

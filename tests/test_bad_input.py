@@ -447,9 +447,7 @@ def test_with_force_foreign_files_stay_beside_ours(
     assert [path.name for path in place.iterdir()] == ["out"]
 
 
-def test_an_empty_directory_is_a_free_output(
-    transcode: Transcode, place: Path, converted: dict[str, Path]
-) -> None:
+def test_an_empty_directory_is_a_free_output(transcode: Transcode, place: Path, converted: dict[str, Path]) -> None:
     (place / "out").mkdir()
     assert transcode("convert", MODEL, place / "out").code == 0
     assert files(place / "out") == files(converted["roberta-model"])
@@ -528,7 +526,7 @@ def test_an_output_whose_name_is_too_long_is_refused(length: int, refused: Refus
 def test_a_disk_without_room_is_noticed_before_a_byte_is_written(
     refused: Refused, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    usage = namedtuple("usage", "total used free")  # noqa: PYI024  (shutil's own kind)
+    usage = namedtuple("usage", "total used free")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(1000, 999, 1))
     monkeypatch.setattr(os, "pwrite", None)
     refused(5, MODEL, names=("not enough room", str(place), "1 bytes free"))
@@ -568,28 +566,29 @@ def test_a_disk_that_fills_up_midway_leaves_the_earlier_output(
 
 # Killed, and two at once
 
-SLOW = """
-import os, sys, time
+HALTED = """
+import os, sys
 from transcoder.cli import main
 write, count = os.pwrite, 0
-def slow(*arguments):
+def halt(*arguments):
     global count
     count += 1
     if count == 10:
-        print("writing", flush=True)
-    time.sleep(float(sys.argv[1]))
+        print("halted", flush=True)
+        sys.stdin.readline()
     return write(*arguments)
-os.pwrite = slow
-main(sys.argv[2:])
+os.pwrite = halt
+main(sys.argv[1:])
 """
 
 
-def slow_conversion(seconds: float, *words: object) -> subprocess.Popen[str]:
-    """A conversion in a process of its own, which has written some tensors and not all."""
-    command = [sys.executable, "-c", SLOW, str(seconds), "convert", *map(str, words), "--threads", "1"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+def halted_conversion(*words: object) -> subprocess.Popen[str]:
+    """A conversion in a process of its own, which has written some tensors and waits for a line to go on."""
+    command = [sys.executable, "-c", HALTED, "convert", *map(str, words), "--threads", "1"]
+    pipe = subprocess.PIPE
+    process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
     assert process.stdout is not None
-    assert process.stdout.readline() == "writing\n"
+    assert process.stdout.readline() == "halted\n"
     return process
 
 
@@ -601,7 +600,7 @@ def test_a_killed_conversion_leaves_source_and_output_alone_and_the_next_one_suc
     before = files(src)
     if earlier:
         shutil.copytree(converted["roberta-masked-lm"], place / "out")
-    with slow_conversion(0.02, src, place / "out") as process:
+    with halted_conversion(src, place / "out") as process:
         process.kill()
     assert process.returncode < 0
     assert files(src) == before
@@ -635,13 +634,13 @@ def test_a_run_killed_between_the_two_renames_loses_nothing(
 def test_of_two_conversions_at_once_the_second_is_refused_and_the_first_unharmed(
     refused: Refused, place: Path, converted: dict[str, Path]
 ) -> None:
-    with slow_conversion(0.02, MODEL, place / "out") as process:
+    with halted_conversion(MODEL, place / "out") as process:
         seen = transcoder.WriteError
         with pytest.raises(seen, match="another conversion at work"):
             transcoder.convert(GOLDEN / "xlm-roberta-model", place / "out")
         command = [sys.executable, "-m", "transcoder", "convert", str(MODEL), str(place / "out"), "--json"]
         second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate("go on\n", timeout=60)
     assert second.returncode == 5
     assert json.loads(second.stdout)["exit_code"] == 5
     assert "another conversion at work" in second.stderr
@@ -651,10 +650,10 @@ def test_of_two_conversions_at_once_the_second_is_refused_and_the_first_unharmed
 
 
 def test_an_output_that_gets_foreign_files_meanwhile_is_not_replaced(place: Path) -> None:
-    with slow_conversion(0.02, MODEL, place / "out") as process:
+    with halted_conversion(MODEL, place / "out") as process:
         (place / "out").mkdir()
         (place / "out" / "thesis.tex").write_text("years of work")
-        _, err = process.communicate(timeout=60)
+        _, err = process.communicate("go on\n", timeout=60)
     assert process.returncode == 5
     assert "thesis.tex" in err
     assert files(place) == {"out/thesis.tex": b"years of work"}

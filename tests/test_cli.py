@@ -17,7 +17,7 @@ import pytest
 from cases import CASES, GOLDEN, Transcode
 
 import transcoder
-from transcoder import pipeline
+from transcoder import cli, pipeline
 
 PACKAGE = Path(transcoder.__file__).parent
 MODEL = GOLDEN / "roberta-model"
@@ -251,7 +251,7 @@ def test_transcode_debug_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setenv("TRANSCODE_DEBUG", "1")
     monkeypatch.setattr(pipeline, "make_plan", raising(ZeroDivisionError("the planner's own fault")))
     with pytest.raises(ZeroDivisionError):
-        transcoder.cli.main(["plan", str(MODEL)])
+        cli.main(["plan", str(MODEL)])
 
 
 def test_an_interrupt_exits_with_130_and_leaves_nothing(
@@ -386,9 +386,7 @@ def test_importing_the_command_line_loads_neither_numpy_nor_h5py_nor_rich_nor_ya
 
 
 def test_asking_for_help_loads_them_neither() -> None:
-    done = python(
-        "import sys, transcoder.cli\ntry:\n transcoder.cli.main(['--help'])\nfinally:\n print(*sys.modules)"
-    )
+    done = python("import sys, transcoder.cli\ntry:\n transcoder.cli.main(['--help'])\nfinally:\n print(*sys.modules)")
     assert not {"numpy", "h5py", "rich", "yaml", "blake3"} & set(done.stdout.split())
 
 

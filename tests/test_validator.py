@@ -587,9 +587,7 @@ def test_without_the_truth_that_was_asked_for_forward_has_not_run(
     assert not report.passed
 
 
-def test_a_reference_python_that_is_none_is_a_usage_error(
-    output: Output, transcode: Transcode, tmp_path: Path
-) -> None:
+def test_a_reference_python_that_is_none_is_a_usage_error(output: Output, transcode: Transcode, tmp_path: Path) -> None:
     out = output("roberta-model")
     seen = transcode("validate", MODEL, out, "--level", "forward", "--reference-python", tmp_path / "python")
     assert seen.code == 2, seen.out + seen.err

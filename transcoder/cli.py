@@ -188,6 +188,31 @@ def mapping_lint(names: tuple[str, ...], as_json: bool) -> None:
     )
 
 
+@mapping.command("init")
+@click.argument("src", type=_path)
+@click.option("--mapping", metavar="NAME", help="The family of the transformer inside, if config.json does not say.")
+@click.option("--config", type=_path, metavar="FILE", help="The config.json of the transformer inside.")
+@click.option("--architecture", metavar="CLASS", default="MyModel", show_default=True, help="What to call the model.")
+@click.option("--module", metavar="NAME", default="encoder", show_default=True,
+              help="Where the transformer lies in your PyTorch module.")  # fmt: skip
+@click.option("-o", "--output", type=_path, metavar="FILE", help="Write to FILE; it must not exist.  [default: stdout]")
+def mapping_init(src: Path, output: Path | None, **options: Any) -> None:
+    """Write a mapping for a model of your own around a transformer, ready to edit."""
+    from transcoder.pipeline import propose_mapping
+
+    text = propose_mapping(src, **options)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        with output.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        from transcoder.write import disk_error
+
+        raise disk_error(output, error) from error
+
+
 def _print(as_json: bool, data: object, text: Callable[[], RenderableType]) -> None:
     if as_json:
         _echo(json.dumps(data, indent=1, ensure_ascii=False))

@@ -16,6 +16,7 @@ from transcoder.errors import MappingError, PlanError, Problem
 from transcoder.layout import INDEX, SINGLE, index_json
 from transcoder.mapping import Mapping, Table, architecture_names, expand, find_mapping, load_mapping, mapping_digest
 from transcoder.mapping.expressions import Value
+from transcoder.mapping.init import find_bases, propose
 from transcoder.modelconfig import ModelConfig, find_config, read_config
 from transcoder.options import MAX_SHARD_SIZE, MEMORY, Options, parse_options
 from transcoder.outdir import RECEIPT, check_free, check_paths, places, staged, write_file
@@ -84,6 +85,7 @@ def prepare(
             options=options,
             where=opened.path.name,
             alternatives=_alternatives(table, chosen, values),
+            inside=_inside(opened, table, values),
         )
         apart = (*opened.files(), *(places(output) if output is not None else ()))
         yield Job(opened, model, table, plan, find_sidecars(model.path.parent, apart))
@@ -158,6 +160,32 @@ def _alternatives(mapping: Mapping, chosen: str, values: dict[str, Value]) -> It
         if other != chosen:
             with suppress(MappingError):
                 yield expand(mapping, other, values)
+
+
+def _inside(source: Source, mapping: Mapping, values: dict[str, Value]) -> Iterator[str]:
+    """Where, other than where the mapping has it, the source holds the mapping's transformer; made when asked for."""
+    with suppress(MappingError):
+        yield from (base for base in find_bases(source.specs, mapping, values) if base != mapping.let.get("base"))
+
+
+def propose_mapping(
+    source: AnyPath,
+    *,
+    mapping: AnyPath | None = None,
+    config: AnyPath | None = None,
+    architecture: str = "MyModel",
+    module: str = "encoder",
+) -> str:
+    """The YAML of a mapping for a Keras model with a known transformer inside, ready to edit.
+
+    `config` is the transformer's config.json, by default the one beside the source; `mapping` its family, by
+    default the one that config.json names; `module` where the transformer lies in the PyTorch module to be.
+    Raises SourceError, PlanError or MappingError: it is not inside, or more than once.
+    """
+    with open_source(source) as opened:
+        model = read_config(Path(config)) if config is not None else find_config(opened.path)
+        table = load_mapping(mapping) if mapping is not None else find_mapping(model.model_type, None)
+        return propose(opened.specs, table, model.scalars(table.config), architecture=architecture, module=module)
 
 
 def _only(names: tuple[str, ...], model: ModelConfig, known: list[str]) -> str:

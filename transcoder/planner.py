@@ -20,6 +20,7 @@ from transcoder.ops import Cast, Concat, IllegalOp, Op, Slice, Transpose, infer_
 from transcoder.options import Options
 from transcoder.tensors import BY_NAME, TensorSpec
 
+MOST_SLIPS = 100
 STREAMED = 2 << 20  # bytes at a time where order does not change: read, hashed and written while in the cache
 
 
@@ -153,16 +154,20 @@ def make_plan(
     options: Options,
     where: str,
     alternatives: Iterable[Table] = (),
+    inside: Iterable[str] = (),
 ) -> Plan:
     """Fit a source's variables to a table. `where` names the source in messages.
 
     `alternatives` are the tables of the mapping's other architectures: should one fit, a failure names it.
+    `inside` are other places in the source where the mapping's transformer lies whole: a failure names them too.
     Raises PlanError with every missing, unknown, doubly used and misshapen tensor.
     """
     fit = _Fit(specs, table, where)
     if fit.problems:
         fitting = [other.architecture for other in alternatives if not _Fit(specs, other, where).problems]
         hint = f"; they fit {' and '.join(fitting)}: pass --architecture" if fitting else ""
+        if places := list(inside):
+            hint += f"; there is a whole {mapping} inside, at {' and '.join(places)}: see `transcode mapping init`"
         raise PlanError(f"the variables do not fit {table.architecture}{hint}", fit.problems)
     drafts = [_with_dtype(draft, options.dtype) for draft in fit.drafts]
     shards = lay_out([draft.target for draft in drafts], options.max_shard_size)
@@ -229,6 +234,10 @@ class _Fit:
             else:
                 self._unknown(name, expected)
 
+    def _near(self, name: str, names: Sequence[str]) -> list[str]:
+        """The nearest of `names`; none any more where too much is wrong for it to be a slip in a name."""
+        return [] if len(self.problems) > MOST_SLIPS else difflib.get_close_matches(name, names, n=1, cutoff=0.9)
+
     def _wrong(self, where: str, found: str, wanted: str, remedy: str) -> None:
         self.problems.append(Problem(f"{self.where}: {where}", found, wanted, remedy))
 
@@ -246,7 +255,7 @@ class _Fit:
             self.users[name].append(assignment)
         missing = [name for name in assignment.sources if name not in self.specs]
         for name in missing:
-            near = difflib.get_close_matches(name, [n for n in self.specs if n not in self.users], n=1, cutoff=0.9)
+            near = self._near(name, [n for n in self.specs if n not in self.users])
             self._wrong(
                 f"variable {name}",
                 f"nothing of this name; {near[0]} comes near" if near else "nothing of this name",
@@ -312,7 +321,7 @@ class _Fit:
                 )
 
     def _unknown(self, name: str, expected: set[str]) -> None:
-        near = difflib.get_close_matches(name, [n for n in expected if n not in self.specs], n=1, cutoff=0.9)
+        near = self._near(name, [n for n in expected if n not in self.specs])
         self._wrong(
             f"variable {name}",
             str(self.specs[name]) + (f"; the mapping has {near[0]}, which is missing" if near else ""),

@@ -25,6 +25,11 @@ class DType:
         return int(self.numpy[2:])
 
     @property
+    def word(self) -> int:
+        """Bytes of one number, which byte order turns; a complex element is two."""
+        return self.size // 2 if self.name == "complex64" else self.size
+
+    @property
     def is_float(self) -> bool:
         return "float" in self.name
 

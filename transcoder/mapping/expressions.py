@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import TypeAlias
 
 Value: TypeAlias = int | str | float | bool | None
@@ -47,6 +48,7 @@ def names_in(text: str | int, *, template: bool) -> set[str]:
     return {node.id for piece in pieces for node in ast.walk(_parse(piece)) if isinstance(node, ast.Name)}
 
 
+@lru_cache(maxsize=1 << 12)
 def _parse(text: str) -> ast.expr:
     if len(text) > LONGEST:
         raise ExpressionError(f"an expression of {len(text)} characters")

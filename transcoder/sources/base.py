@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeVar
+
+import numpy as np
 
 from transcoder.errors import Problem, SourceError
 from transcoder.tensors import TensorSpec
@@ -127,6 +129,18 @@ class RangeFile(Closing):
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def read_swapped(read: Callable[[int, memoryview], None], start: int, buffer: memoryview, word: int) -> None:
+    """Fill `buffer` from byte `start` of numbers of `word` bytes that are stored big-endian; the range may cut some."""
+    first = start // word * word
+    stop = start + len(buffer)
+    whole = buffer if first == start and stop % word == 0 else memoryview(bytearray(stop + -stop % word - first))
+    read(first, whole)
+    if whole:
+        np.frombuffer(whole, dtype=f"u{word}").byteswap(inplace=True)
+    if whole is not buffer:
+        buffer[:] = whole[start - first : stop - first]
 
 
 def truncated(path: Path, what: str, wanted: int, size: int) -> SourceError:

@@ -5,27 +5,22 @@ Source: tensorflow core/util/tensor_bundle/{tensor_bundle,naming}.cc, core/proto
 
 from __future__ import annotations
 
-import math
 import threading
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeAlias
 
 import crc32c
-import numpy as np
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import RangeFile, damaged
+from transcoder.sources.base import RangeFile, damaged, read_swapped
+from transcoder.sources.slices import Part, gather, resolved, slice_box, slice_key, tensor_shape, tile
 from transcoder.sources.sstable import read_sstable, unmask
 from transcoder.sources.wire import WireError, as_bytes, as_int, fields, varint
 from transcoder.tensors import BY_TF_CODE, DType
 
 DT_STRING = 7
 CHUNK = 1 << 20
-MOST_PARTS = 1024
-
-
-Box: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]  # starts and lengths, an axis each
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class Entry:
     offset: int
     size: int
     crc32c: int
-    parts: tuple[tuple[Box, str], ...] = ()
+    parts: tuple[Part, ...] = ()
 
 
 class Bundle:
@@ -84,13 +79,13 @@ class Bundle:
         where = repr(raw_key.decode("utf-8", "backslashreplace"))
         code = shard = offset = size = crc = 0
         shape: tuple[int, ...] = ()
-        boxes: list[Box] = []
+        boxes = []
         for number, field in fields(value):
             match number:
                 case 1:
                     code = as_int(field)
                 case 2:
-                    shape = _shape(as_bytes(field))
+                    shape = tensor_shape(as_bytes(field))
                 case 3:
                     shard = as_int(field)
                 case 4:
@@ -112,7 +107,7 @@ class Bundle:
         if dtype is None and code != DT_STRING:
             raise self._unsupported(where, f"DataType {code}")
         if boxes:
-            parts = tuple((_resolved(box, shape), slice_key(raw_key, *box).decode("latin-1")) for box in boxes)
+            parts = tuple((resolved(box, shape), slice_key(raw_key, *box).decode("latin-1")) for box in boxes)
             return Entry(key, dtype, shape, 0, 0, 0, 0, parts)
         if not 0 <= shard < shards:
             raise damaged(self.index, where, f"shard {shard}", f"a shard below {shards}")
@@ -156,7 +151,7 @@ class Bundle:
             if not entry.parts:
                 continue
             boxes = [box for box, _ in entry.parts]
-            if len(boxes) > MOST_PARTS or not _tile(boxes, entry.shape):
+            if not tile(boxes, entry.shape):
                 found = f"{len(boxes)} slices with a hole or an overlap"
                 raise damaged(self.index, entry.key, found, f"slices that together are {list(entry.shape)}")
             for (_, lengths), key in entry.parts:
@@ -182,38 +177,16 @@ class Bundle:
         """Fill `buffer` with the little-endian bytes of `key` from byte `start`."""
         entry = self._stored[key]
         if entry.parts:
-            self._read_parts(entry, start, buffer)
+            assert entry.dtype is not None  # noqa: S101  (strings are not partitioned)
+            gather(entry.parts, entry.shape, entry.dtype.size, start, buffer, self.read_into)
+        elif self._swap and entry.dtype is not None:
+            read_swapped(partial(self._read_stored, entry), start, buffer, entry.dtype.word)
         else:
             self._read_stored(entry, start, buffer)
-            if self._swap and entry.dtype is not None:
-                # A complex number is two floats, each in the file's byte order.
-                width = entry.dtype.size // 2 if entry.dtype.name == "complex64" else entry.dtype.size
-                np.frombuffer(buffer, dtype=f"u{width}").byteswap(inplace=True)
 
     def contiguous(self, key: str) -> bool:
         """Whether the stored bytes are the variable's as they are."""
         return not self._swap and not self.entries[key].parts
-
-    def _read_parts(self, entry: Entry, start: int, buffer: memoryview) -> None:
-        """Gather runs: along the innermost axis that is divided, a run lies whole in one part."""
-        assert entry.dtype is not None  # noqa: S101  (strings are not partitioned)
-        size = entry.dtype.size
-        divided = max(a for (_, lengths), _ in entry.parts for a in range(len(lengths)) if lengths[a] != entry.shape[a])
-        inner = math.prod(entry.shape[divided + 1 :])
-        outer = entry.shape[: divided + 1]
-        done = 0
-        while done < len(buffer):
-            position, within = divmod((start + done) // size, inner)
-            index = [int(i) for i in np.unravel_index(position, outer)]
-            (starts, lengths), key = next(part for part in entry.parts if _inside(index, part[0]))
-            local = [i - s for i, s in zip(index, starts, strict=False)]
-            run = (lengths[divided] - local[divided]) * inner - within
-            first = 0
-            for i, length in zip(local, lengths, strict=False):
-                first = first * length + i
-            count = min(run * size, len(buffer) - done)
-            self.read_into(key, (first * inner + within) * size, buffer[done : done + count])
-            done += count
 
     def _read_stored(self, entry: Entry, start: int, buffer: memoryview) -> None:
         key = entry.key
@@ -285,83 +258,6 @@ class Bundle:
     def close(self) -> None:
         for file in self._files:
             file.close()
-
-
-def slice_box(message: bytes) -> Box:
-    """TensorSliceProto {extent=1 {start=1, length=2}}; a full axis has no length and is (0, -1) here."""
-    starts, lengths = [], []
-    for number, field in fields(message):
-        if number == 1:
-            values = {n: as_int(v) for n, v in fields(as_bytes(field))}
-            starts.append(values.get(1, 0))
-            lengths.append(values.get(2, -1))
-    return tuple(starts), tuple(lengths)
-
-
-def slice_key(name: bytes, starts: tuple[int, ...], lengths: tuple[int, ...]) -> bytes:
-    """The key of a slice: 0, the name, the rank, and start and length of each axis, in ordered code.
-
-    Source: tensorflow core/util/saved_tensor_slice_util.cc, core/lib/strings/ordered_code.cc.
-    """
-    escaped = name.replace(b"\xff", b"\xff\x00").replace(b"\x00", b"\x00\xff") + b"\x00\x01"
-    numbers = b"".join(_signed(start) + _signed(length) for start, length in zip(starts, lengths, strict=True))
-    rank = len(starts)
-    return b"\x00" + escaped + (bytes((1, rank)) if rank else b"\x00") + numbers
-
-
-def _signed(value: int) -> bytes:
-    """OrderedCode::WriteSignedNumIncreasing: the count of leading one bits gives the number of bytes."""
-    magnitude = ~value if value < 0 else value
-    length = magnitude.bit_length() // 7 + 1
-    header = (0xFFFF << (16 - length)) & 0xFFFF
-    data = bytearray(value.to_bytes(10, "big", signed=True)[-length:])
-    data[0] ^= header >> 8
-    if length > 1:
-        data[1] ^= header & 0xFF
-    return bytes(data)
-
-
-def _resolved(box: Box, shape: tuple[int, ...]) -> Box:
-    """A box with the extents of full axes filled in."""
-    starts, lengths = box
-    if len(starts) != len(shape):
-        raise WireError(f"a slice of {len(starts)} axes of a variable with {len(shape)}")
-    return starts, tuple(extent if length < 0 else length for length, extent in zip(lengths, shape, strict=True))
-
-
-def _inside(index: list[int], box: Box) -> bool:
-    return all(start <= i < start + length for i, start, length in zip(index, *box, strict=False))
-
-
-def _tile(boxes: list[Box], shape: tuple[int, ...]) -> bool:
-    """Whether boxes fill a shape without overlap."""
-    for starts, lengths in boxes:
-        inside = (s >= 0 and n > 0 and s + n <= extent for s, n, extent in zip(starts, lengths, shape, strict=True))
-        if not all(inside):
-            return False
-    for i, (starts, lengths) in enumerate(boxes):
-        for others, sizes in boxes[:i]:
-            pairs = zip(starts, lengths, others, sizes, strict=True)
-            if all(s < o + z and o < s + n for s, n, o, z in pairs):
-                return False
-    return sum(math.prod(lengths) for _, lengths in boxes) == math.prod(shape) and bool(shape)
-
-
-def _shape(message: bytes) -> tuple[int, ...]:
-    """TensorShapeProto {dim=2 {size=1}, unknown_rank=3}."""
-    shape = []
-    for number, field in fields(message):
-        if number == 3 and field:
-            raise WireError("a shape of unknown rank")
-        if number == 2:
-            size = 0
-            for inner, value in fields(as_bytes(field)):
-                if inner == 1:
-                    size = as_int(value)
-            if size < 0:
-                raise WireError(f"a dimension of {size}")
-            shape.append(size)
-    return tuple(shape)
 
 
 def _data_file(path: Path) -> RangeFile:

@@ -13,6 +13,7 @@ import threading
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Extent, RangeFile, damaged, truncated
+from transcoder.sources.base import Extent, RangeFile, damaged, read_swapped, truncated
 from transcoder.tensors import BY_NAME, BY_NUMPY, DType, TensorSpec
 
 if TYPE_CHECKING:
@@ -131,6 +132,8 @@ class HDF5:
             raise damaged(self.path, f"/{path}", "a group that is linked twice", "a tree of groups")
         seen.add(address)
         for name in group:
+            if not isinstance(name, str):
+                raise damaged(self.path, f"/{path}", f"the name {name!r}", "names in UTF-8")
             where = f"{path}/{name}" if path else name
             link = group.id.links.get_info(name.encode()).type
             if link != h5py.h5l.TYPE_HARD:
@@ -172,6 +175,8 @@ class HDF5:
             return BY_NAME["bfloat16"]  # Keras 3 stores it as two opaque bytes
         if numpy_type not in BY_NUMPY or item.dtype.subdtype is not None:
             raise self.refused(where, f"elements of type {item.dtype}", "numbers")
+        if not item.id.get_type().equal(h5py.h5t.py_create(np.dtype(item.dtype.str))):
+            raise self.refused(where, f"elements of type {item.dtype} in a form of their own", "plain numbers")
         return BY_NUMPY[numpy_type]
 
     def _contiguous(self, dataset: Dataset, item: h5py.Dataset) -> None:
@@ -224,14 +229,18 @@ class HDF5:
 
     def read_into(self, dataset: Dataset, start: int, buffer: memoryview) -> None:
         """Fill `buffer` with the dataset's little-endian C-order bytes from byte `start`."""
+        if dataset.swap:
+            read_swapped(partial(self._read_stored, dataset), start, buffer, dataset.dtype.word)
+        else:
+            self._read_stored(dataset, start, buffer)
+
+    def _read_stored(self, dataset: Dataset, start: int, buffer: memoryview) -> None:
         if dataset.raw is not None:
             buffer[:] = dataset.raw[start : start + len(buffer)]
         elif dataset.offset is not None:
             self._file.read_into(self._base + dataset.offset + start, buffer, f"/{dataset.path}")
         else:
             self._read_chunks(dataset, start, buffer)
-        if dataset.swap:
-            np.frombuffer(buffer, dtype=f"u{dataset.dtype.size}").byteswap(inplace=True)
 
     def extent(self, dataset: Dataset) -> Extent | None:
         """Where the raw bytes lie, if they do so contiguous and little-endian."""
@@ -315,12 +324,14 @@ def _fletcher32(data: bytes) -> tuple[int, int]:
 
 def is_keras3(path: Path) -> bool:
     """Whether an HDF5 file holds variables as Keras 3 names them: below groups called `vars`."""
+    if not path.is_file():
+        return False  # h5py would wait for ever at a FIFO
     try:
         with h5py.File(path, "r", **LOCKING) as root:
             if any(name in root.attrs for name in ("layer_names", "layer_names0")) or "model_weights" in root:
                 return False
-            links = (root.id.links.get_info(name.encode()).type for name in root)
-            return all(link == h5py.h5l.TYPE_HARD for link in links) and ("vars" in root or "layers" in root)
+            hard = (isinstance(n, str) and root.id.links.get_info(n.encode()).type == h5py.h5l.TYPE_HARD for n in root)
+            return all(hard) and ("vars" in root or "layers" in root)
     except (OSError, RuntimeError, KeyError):
         return False  # KerasH5 says what is wrong
 

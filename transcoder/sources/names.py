@@ -13,7 +13,8 @@ _OUTPUT_INDEX = re.compile(r":\d+$")
 # What training leaves beside the weights, by the names Keras, tf.train and Mesh TensorFlow give it.
 _TRAINING_STATE = re.compile(
     r"""^(save_counter|global_step|iter|iteration|decay|learning_rate|beta_?[12](_power)?|momentum|rho|total|count)$
-      | ^(training|optimizer|Adam|AdamW|AdamWeightDecay|Adamax|Nadam|Adagrad|Adadelta|SGD|RMSprop|Ftrl|LAMB)(_\d+)?/
+      | ^(training|optimizer|optimizer_weights|keras_api/metrics)/
+      | ^(Adam|AdamW|AdamWeightDecay|Adamax|Nadam|Adagrad|Adadelta|SGD|RMSprop|Ftrl|LAMB)(_\d+)?/
       | /(adam_m|adam_v|Adam(_1)?|RMSProp(_1)?|Momentum)$ | _slot_
       | \.OPTIMIZER_SLOT
     """,

@@ -1,12 +1,13 @@
-"""SSTable, the sorted key-value file under tensor bundles: reads all pairs, verifying every block's checksum.
+"""SSTable, the sorted key-value file under bundles' indexes and V1 checkpoints; every block has a checksum.
 
-Source: tensorflow tsl/lib/io/{format,block,table_builder}.cc, tsl/lib/hash/crc32c.h. Data blocks are small
-(256 kB by default), an index holds a few kB a thousand variables, so the whole file is read.
+Source: tensorflow tsl/lib/io/{format,block,table_builder}.cc, tsl/lib/hash/crc32c.h. A block ends with the entry
+that takes it over 256 kB: blocks of an index are small, one of a V1 checkpoint is as large as its last tensor.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import crc32c
@@ -19,6 +20,8 @@ MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 FOOTER = 48
 TRAILER = 5  # 1 byte of compression type, 4 of masked crc32c
 LARGEST = 1 << 30
+PAGE = 4096
+CHUNK = 1 << 20
 
 
 def unmask(masked: int) -> int:
@@ -29,16 +32,163 @@ def unmask(masked: int) -> int:
 
 def has_magic(path: Path) -> bool:
     """Whether a file ends as an SSTable does."""
-    with path.open("rb") as file:
-        file.seek(0, 2)
-        if file.tell() < FOOTER:
-            return False
-        file.seek(-len(MAGIC), 2)
-        return file.read() == MAGIC
+    try:
+        with path.open("rb") as file:
+            file.seek(0, 2)
+            if file.tell() < FOOTER:
+                return False
+            file.seek(-len(MAGIC), 2)
+            return file.read() == MAGIC
+    except OSError:
+        return False
+
+
+@dataclass(frozen=True)
+class Block:
+    """Where a block's contents lie; its compression type and its checksum follow them."""
+
+    offset: int
+    size: int
+
+    @property
+    def end(self) -> int:
+        return self.offset + self.size
+
+    def __str__(self) -> str:
+        return f"the block at byte {self.offset}"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where the value of a key lies."""
+
+    start: int
+    end: int
+    block: Block
+
+
+class Window:
+    """A file read for its headers, a page at a time: what lies between them is skipped."""
+
+    def __init__(self, file: RangeFile) -> None:
+        self._file = file
+        self._start = 0
+        self._page = b""
+
+    def read(self, start: int, end: int) -> bytes:
+        """The bytes from `start` to `end`."""
+        if not self._start <= start <= end <= self._start + len(self._page):
+            stop = max(end, min(start + PAGE, self._file.size))
+            self._start, self._page = start, self._file.read(start, stop - start, "a header")
+        return self._page[start - self._start : end - self._start]
+
+    def varint(self, at: int, end: int) -> tuple[int, int]:
+        """A varint that ends at `end` at the latest, as (value, position after it)."""
+        value, length = varint(self.read(at, max(at, min(at + 10, end))), 0)
+        return value, at + length
+
+
+class SSTable:
+    """An SSTable opened for its blocks. Opening reads the footer and the index of blocks.
+
+    Raises SourceError: not an SSTable, or damaged.
+    """
+
+    def __init__(self, file: RangeFile) -> None:
+        self.file = file
+        if file.size < FOOTER or file.read(file.size - 8, 8, "the magic number") != MAGIC:
+            raise SourceError(
+                f"{file.path.name} is not a checkpoint index",
+                Problem(
+                    str(file.path),
+                    "no SSTable magic number at the end",
+                    "the .index file of a TensorFlow checkpoint",
+                    "if it was one, it is truncated: fetch or copy it again",
+                ),
+            )
+        window = Window(file)
+        try:
+            at = file.size - FOOTER
+            for _ in range(2):  # the metaindex handle, which TensorFlow leaves empty
+                _, at = window.varint(at, file.size)
+            offset, at = window.varint(at, file.size)
+            size, at = window.varint(at, file.size)
+            index = self._block(offset, size)
+            self._load(window, index)
+            handles = [window.read(place.start, place.end) for _, place in _entries(window, index)]
+            self.blocks = tuple(self._block(*_two(handle)) for handle in handles)
+        except WireError as error:
+            raise self._malformed(error) from error
+
+    def places(self, window: Window, *, verified: bool) -> Iterator[tuple[bytes, Place]]:
+        """Every key in order, and where its value lies.
+
+        `verified` reads each block whole, into `window`. Otherwise only the keys are read, and nothing is known of
+        a block before `verify`. Raises SourceError: damaged, or compressed with snappy.
+        """
+        previous: bytes | None = None
+        try:
+            for block in self.blocks:
+                if verified:
+                    self._load(window, block)
+                else:
+                    self._refuse_compressed(block, window.read(block.end, block.end + 1)[0])
+                for key, place in _entries(window, block):
+                    if previous is not None and key <= previous:
+                        found = f"after {previous!r}"
+                        raise damaged(self.file.path, f"key {key!r}", found, "keys in rising order, each once")
+                    yield key, place
+                    previous = key
+        except WireError as error:
+            raise self._malformed(error) from error
+
+    def verify(self, block: Block) -> None:
+        """Read a block for its checksum alone, a piece at a time."""
+        scratch = memoryview(bytearray(min(CHUNK, block.size)))
+        crc = 0
+        for start in range(block.offset, block.end, CHUNK):
+            piece = scratch[: min(CHUNK, block.end - start)]
+            self.file.read_into(start, piece, str(block))
+            crc = crc32c.crc32c(piece, crc)
+        self._conclude(block, crc, self.file.read(block.end, TRAILER, str(block)))
+
+    def _load(self, window: Window, block: Block) -> None:
+        """Take a whole block into the window, verified."""
+        if block.size > LARGEST:
+            raise damaged(self.file.path, str(block), f"{block.size} bytes", f"at most {LARGEST} bytes in an index")
+        data = window.read(block.offset, block.end + TRAILER)
+        self._conclude(block, crc32c.crc32c(memoryview(data)[: block.size]), data[block.size :])
+
+    def _conclude(self, block: Block, crc: int, trailer: bytes) -> None:
+        if crc32c.crc32c(trailer[:1], crc) != unmask(int.from_bytes(trailer[1:], "little")):
+            found = "a crc32c that differs from the stored one"
+            raise damaged(self.file.path, str(block), found, "the bytes as they were written")
+        self._refuse_compressed(block, trailer[0])
+
+    def _refuse_compressed(self, block: Block, kind: int) -> None:
+        if kind:
+            raise SourceError(
+                f"{self.file.path.name} is compressed",
+                Problem(
+                    f"{self.file.path}: {block}",
+                    "snappy compression" if kind == 1 else f"compression type {kind}",
+                    "uncompressed blocks, as TensorFlow writes them",
+                    "load and save the checkpoint once with TensorFlow",
+                ),
+            )
+
+    def _block(self, offset: int, size: int) -> Block:
+        block = Block(offset, size)
+        if block.end + TRAILER > self.file.size - FOOTER:
+            raise damaged(self.file.path, str(block), f"{size} bytes long", "a block that ends before the footer")
+        return block
+
+    def _malformed(self, error: WireError) -> SourceError:
+        return damaged(self.file.path, "a block", str(error), "a well-formed SSTable")
 
 
 def read_sstable(path: Path) -> dict[bytes, bytes]:
-    """All key-value pairs of an SSTable, in key order.
+    """All key-value pairs of a small SSTable, in key order, with every checksum verified.
 
     Raises SourceError: not an SSTable, damaged, or compressed with snappy.
     """
@@ -46,81 +196,33 @@ def read_sstable(path: Path) -> dict[bytes, bytes]:
     try:
         if file.size > LARGEST:
             raise damaged(path, "size", f"{file.size} bytes", f"an index of at most {LARGEST} bytes")
-        data = file.read(0, file.size, "the index")
+        window = Window(file)
+        places = SSTable(file).places(window, verified=True)
+        return {key: window.read(place.start, place.end) for key, place in places}
     finally:
         file.close()
-    if len(data) < FOOTER or data[-8:] != MAGIC:
-        raise SourceError(
-            f"{path.name} is not a checkpoint index",
-            Problem(
-                str(path),
-                "no SSTable magic number at the end",
-                "the .index file of a TensorFlow checkpoint",
-                "if it was one, it is truncated: fetch or copy it again",
-            ),
-        )
-    try:
-        return _pairs(path, data)
-    except WireError as error:
-        raise damaged(path, "a block", str(error), "a well-formed SSTable") from error
 
 
-def _pairs(path: Path, data: bytes) -> dict[bytes, bytes]:
-    footer = data[-FOOTER:]
-    at = 0
-    for _ in range(2):  # the metaindex handle, which bundles leave empty
-        _, at = varint(footer, at)
-    offset, at = varint(footer, at)
-    size, at = varint(footer, at)
-    pairs: dict[bytes, bytes] = {}
-    previous: bytes | None = None
-    for _, handle in _entries(_block(path, data, offset, size)):
-        block_offset, after = varint(handle, 0)
-        block_size, _ = varint(handle, after)
-        for key, value in _entries(_block(path, data, block_offset, block_size)):
-            if previous is not None and key <= previous:
-                raise damaged(path, f"key {key!r}", f"after {previous!r}", "keys in rising order, each once")
-            pairs[key] = value
-            previous = key
-    return pairs
+def _two(handle: bytes) -> tuple[int, int]:
+    offset, at = varint(handle, 0)
+    return offset, varint(handle, at)[0]
 
 
-def _block(path: Path, data: bytes, offset: int, size: int) -> bytes:
-    where = f"the block at byte {offset}"
-    end = offset + size
-    if end + TRAILER > len(data) - FOOTER:
-        raise damaged(path, where, f"{size} bytes long", "a block that ends before the footer")
-    if crc32c.crc32c(data[offset : end + 1]) != unmask(int.from_bytes(data[end + 1 : end + 5], "little")):
-        raise damaged(path, where, "a crc32c that differs from the stored one", "the bytes as they were written")
-    if data[end] != 0:
-        found = "snappy compression" if data[end] == 1 else f"compression type {data[end]}"
-        raise SourceError(
-            f"{path.name} is compressed",
-            Problem(
-                f"{path}: {where}",
-                found,
-                "uncompressed blocks, as TensorFlow writes them",
-                "load and save the checkpoint once with TensorFlow",
-            ),
-        )
-    return data[offset:end]
-
-
-def _entries(block: bytes) -> Iterator[tuple[bytes, bytes]]:
-    if len(block) < 4:
+def _entries(window: Window, block: Block) -> Iterator[tuple[bytes, Place]]:
+    if block.size < 4:
         raise WireError("a block without a restart count")
-    end = len(block) - 4 - 4 * int.from_bytes(block[-4:], "little")
-    if end < 0:
+    end = block.end - 4 - 4 * int.from_bytes(window.read(block.end - 4, block.end), "little")
+    if end < block.offset:
         raise WireError("more restarts than the block holds")
-    at = 0
+    at = block.offset
     key = b""
     while at < end:
-        shared, at = varint(block, at)
-        unshared, at = varint(block, at)
-        length, at = varint(block, at)
+        shared, at = window.varint(at, end)
+        unshared, at = window.varint(at, end)
+        length, at = window.varint(at, end)
         if shared > len(key) or at + unshared + length > end:
             raise WireError("an entry runs past its block")
-        key = key[:shared] + block[at : at + unshared]
+        key = key[:shared] + window.read(at, at + unshared)
         at += unshared
-        yield key, block[at : at + length]
+        yield key, Place(at, at + length, block)
         at += length

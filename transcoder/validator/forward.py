@@ -82,8 +82,9 @@ def check_forward(
     model = model.float()
     try:
         found = run_torch(model, inputs)
-    except Exception as error:  # whatever somebody else's code raises, the model does not run
-        problem = Problem(f"{directory}", f"{type(error).__name__}: {error}", "a model that runs", "see level weights")
+    except Exception as reason:  # whatever somebody else's code raises, the model does not run
+        why = f"{type(reason).__name__}: {reason}"
+        problem = Problem(str(directory), why, "a model that runs", "see level weights; check config.json")
         return Level("forward", "failed", f"{architecture} does not run", [problem])
     findings: list[Problem] = []
     rows: list[tuple[str | float | int, ...]] = []
