@@ -82,6 +82,13 @@ def refused(path: Path, *words: str) -> SourceError:
     return caught.value
 
 
+def in_panels(source: Source, name: str, step: int) -> bytes:
+    data = memoryview(bytearray(source.specs[name].nbytes))
+    for start in range(0, len(data), step):
+        source.read_into(name, start, data[start : start + step])
+    return bytes(data)
+
+
 def model_only(specs: Any) -> set[str]:
     """Names without what tf.train.Checkpoint adds."""
     return set(specs) - {"save_counter"}
@@ -184,7 +191,7 @@ def test_opening_a_bundle_reads_its_index_and_object_graph_alone(kind: str) -> N
         return count
 
     with patch("os.preadv", counted), open_source(CONTAINERS[kind]) as source:
-        index, data = source.files()
+        index, data = (Path(str(file)) for file in source.files())
         assert seen <= index.stat().st_size + data.stat().st_size - sum(map(len, ORACLE.values()))
 
 
@@ -283,8 +290,8 @@ def test_a_file_cut_short_anywhere_is_refused(kind: str, name: str, copied: Call
 @pytest.mark.parametrize("kind", CONTAINERS)
 def test_a_file_that_shrinks_after_opening_is_a_source_error(kind: str, copied: Callable[[str], Path]) -> None:
     with open_source(copied(kind)) as source:
-        for file in source.files():
-            os.truncate(file, file.stat().st_size // 2)
+        for name in map(str, source.files()):
+            os.truncate(name, Path(name).stat().st_size // 2)
         with pytest.raises(SourceError, match="incomplete"):
             all(read(source, name) for name in source.specs)
 
@@ -509,12 +516,8 @@ def test_equal_copies_of_a_shared_weight_are_one_variable(tmp_path: Path) -> Non
 def test_copies_that_differ_in_a_byte_are_found_when_read(tmp_path: Path, at: int) -> None:
     other = numbers((300, 5)).copy()
     other.reshape(-1).view(np.uint8)[at] ^= 1
-    with open_source(shared(tmp_path, other)) as source:
-        panels = (
-            source.read_into("shared/weight", start, memoryview(bytearray(1000))) for start in range(0, 6000, 1000)
-        )
-        with pytest.raises(SourceError, match="two copies that differ"):
-            list(panels)
+    with open_source(shared(tmp_path, other)) as source, pytest.raises(SourceError, match="two copies that differ"):
+        in_panels(source, "shared/weight", 1000)
 
 
 def test_copies_of_different_shape_or_dtype_are_found_at_once(tmp_path: Path) -> None:
@@ -765,16 +768,10 @@ def test_threads_that_read_one_variable_at_once_all_get_its_bytes(tmp_path: Path
     from concurrent.futures import ThreadPoolExecutor
 
     array = numbers((50_000,))
-    wanted = array.tobytes()
+    steps = [1000, 1000, 777, 50_000, 200_000, 4096] * 4
     with open_source(write_bundle(tmp_path / "m", {"v": array})) as source, ThreadPoolExecutor(4) as pool:
-
-        def pieces(step: int) -> bytes:
-            out = bytearray(len(wanted))
-            for start in range(0, len(wanted), step):
-                source.read_into("v", start, memoryview(out)[start : start + step])
-            return bytes(out)
-
-        assert all(data == wanted for data in pool.map(pieces, [1000, 1000, 777, 50_000, 200_000, 4096] * 4))
+        for data in pool.map(lambda step: in_panels(source, "v", step), steps):
+            assert data == array.tobytes()
 
 
 # What a path means --------------------------------------------------------------------------------------------------

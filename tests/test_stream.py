@@ -302,7 +302,7 @@ def test_files_are_numpys_arrays_whatever_the_threads_and_the_budget(
 ) -> None:
     source = in_memory(arrays)
     files: dict[str, bytes] = {}
-    for i, (memory, threads) in enumerate(BUDGETS):
+    for i, (memory, threads) in enumerate(BUDGETS if dtype == "keep" else BUDGETS[::3]):
         plan = plan_of(source, RULES, memory=memory, threads=threads, max_shard_size="8MB", dtype=dtype)
         assert plan.options.threads == threads
         assert plan.peak_bytes <= plan.options.memory

@@ -44,10 +44,20 @@ def _options(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 _path = click.Path(path_type=Path)
+
+
+class _Source(click.Path):
+    """A path, or a URL as it is."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return value if "://" in str(value) else super().convert(value, param, ctx)
+
+
+_source = _Source(path_type=Path)
 _conversion = _options(
     click.option("--mapping", metavar="FILE|NAME", help="A mapping file, or a shipped mapping by name."),
     click.option("--architecture", metavar="CLASS", help="PyTorch class, if not the one in config.json."),
-    click.option("--config", type=_path, metavar="FILE", help="config.json, if not beside the weights."),
+    click.option("--config", type=_source, metavar="FILE", help="config.json, if not beside the weights."),
     click.option("--dtype", type=click.Choice(DTYPES), default="keep", show_default=True,
                  help="Cast floating tensors, or keep every tensor as it is."),
     click.option("--max-shard-size", metavar="SIZE", default=MAX_SHARD_SIZE, show_default=True,
@@ -63,15 +73,16 @@ _conversion = _options(
 def cli() -> None:
     """Turn TensorFlow checkpoints into safetensors that PyTorch loads, with proof.
 
-    SRC is a file, a directory or a checkpoint prefix: transformers' tf_model.h5, a SavedModel, a
-    TensorFlow checkpoint. Neither TensorFlow nor torch is needed to convert.
+    SRC is a file, a directory or a checkpoint prefix, or the URL of one (hf://, s3://, gs://, https://):
+    transformers' tf_model.h5, a SavedModel, a TensorFlow checkpoint. Neither TensorFlow nor torch is needed
+    to convert.
     """
 
 
 @cli.command()
-@click.argument("src", type=_path)
+@click.argument("src", type=_source)
 @_json
-def inspect(src: Path, as_json: bool) -> None:
+def inspect(src: Path | str, as_json: bool) -> None:
     """Show what SRC is and every variable in it."""
     from transcoder import show
     from transcoder.sources import open_source
@@ -81,10 +92,10 @@ def inspect(src: Path, as_json: bool) -> None:
 
 
 @cli.command()
-@click.argument("src", type=_path)
+@click.argument("src", type=_source)
 @_conversion
 @_json
-def plan(src: Path, as_json: bool, **options: Any) -> None:
+def plan(src: Path | str, as_json: bool, **options: Any) -> None:
     """Show what `convert` would do with SRC. Writes nothing."""
     from transcoder import pipeline, show
 
@@ -97,12 +108,12 @@ def plan(src: Path, as_json: bool, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("src", type=_path)
-@click.argument("out", type=_path)
+@click.argument("src", type=_source)
+@click.argument("out", type=_source)
 @_conversion
 @click.option("--force", is_flag=True, help="Write into a directory that holds other files; they are kept.")
 @_json
-def convert(src: Path, out: Path, as_json: bool, **options: Any) -> None:
+def convert(src: Path | str, out: Path | str, as_json: bool, **options: Any) -> None:
     """Convert SRC into the directory OUT, which from_pretrained loads."""
     from transcoder import pipeline, show
 
@@ -112,7 +123,7 @@ def convert(src: Path, out: Path, as_json: bool, **options: Any) -> None:
 
 
 @cli.command()
-@click.argument("src", type=_path)
+@click.argument("src", type=_source)
 @click.argument("out", type=_path)
 @click.option("--level", type=click.Choice(["weights", "load", "forward", "all"]), default="all", show_default=True,
               help="What to prove; `all` is the three in turn.")  # fmt: skip
@@ -123,7 +134,7 @@ def convert(src: Path, out: Path, as_json: bool, **options: Any) -> None:
               help="A Python that has tensorflow and transformers 4.  [env: TRANSCODE_REFERENCE_PYTHON]")  # fmt: skip
 @click.option("--report", type=_path, metavar="FILE", help="Where the report goes.  [default: OUT/validation.json]")
 @_json
-def validate(src: Path, out: Path, as_json: bool, **options: Any) -> None:
+def validate(src: Path | str, out: Path, as_json: bool, **options: Any) -> None:
     """Prove that OUT holds the same model as SRC."""
     from transcoder import show
     from transcoder.validator import validate as run
@@ -189,14 +200,14 @@ def mapping_lint(names: tuple[str, ...], as_json: bool) -> None:
 
 
 @mapping.command("init")
-@click.argument("src", type=_path)
+@click.argument("src", type=_source)
 @click.option("--mapping", metavar="NAME", help="The family of the transformer inside, if config.json does not say.")
-@click.option("--config", type=_path, metavar="FILE", help="The config.json of the transformer inside.")
+@click.option("--config", type=_source, metavar="FILE", help="The config.json of the transformer inside.")
 @click.option("--architecture", metavar="CLASS", default="MyModel", show_default=True, help="What to call the model.")
 @click.option("--module", metavar="NAME", default="encoder", show_default=True,
               help="Where the transformer lies in your PyTorch module.")  # fmt: skip
 @click.option("-o", "--output", type=_path, metavar="FILE", help="Write to FILE; it must not exist.  [default: stdout]")
-def mapping_init(src: Path, output: Path | None, **options: Any) -> None:
+def mapping_init(src: Path | str, output: Path | None, **options: Any) -> None:
     """Write a mapping for a model of your own around a transformer, ready to edit."""
     from transcoder.pipeline import propose_mapping
 

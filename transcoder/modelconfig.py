@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 
 from transcoder import strictjson
 from transcoder.errors import PlanError, Problem
 from transcoder.mapping.expressions import Value
+from transcoder.sources.base import Location
 
 LARGEST = 16 << 20
 
@@ -20,7 +20,7 @@ _KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true
 class ModelConfig:
     """A parsed config.json and where it came from."""
 
-    path: Path
+    path: Location
     values: dict[str, object]
 
     @property
@@ -85,7 +85,7 @@ def _is_like(value: object, default: Value) -> bool:
     return isinstance(value, (int, float) if isinstance(default, float) else type(default))
 
 
-def read_config(path: Path) -> ModelConfig:
+def read_config(path: Location) -> ModelConfig:
     """Parse a config.json.
 
     Raises PlanError: not readable, not JSON, or not an object.
@@ -112,7 +112,7 @@ def read_config(path: Path) -> ModelConfig:
     return ModelConfig(path, values)
 
 
-def find_config(source: Path) -> ModelConfig:
+def find_config(source: Location) -> ModelConfig:
     """The config.json of a checkpoint: in its directory, or above a SavedModel's `saved_model/1`.
 
     Raises PlanError when there is none.

@@ -22,7 +22,8 @@ from transcoder.options import MAX_SHARD_SIZE, MEMORY, Options, parse_options
 from transcoder.outdir import RECEIPT, check_free, check_paths, places, staged, write_file
 from transcoder.planner import Plan, entry_json, make_plan
 from transcoder.sidecars import Sidecars, find_sidecars
-from transcoder.sources import Source, open_source
+from transcoder.sources import Source, check_unchanged, open_source
+from transcoder.sources.remote import RemotePath, local_path, locate
 from transcoder.write import Written, write_shards
 
 AnyPath = str | PathLike[str]
@@ -53,7 +54,7 @@ class Receipt:
 
 @contextmanager
 def prepare(
-    source: AnyPath,
+    source: AnyPath | RemotePath,
     *,
     mapping: AnyPath | None = None,
     architecture: str | None = None,
@@ -68,7 +69,7 @@ def prepare(
     Raises SourceError, MappingError or PlanError.
     """
     with open_source(source) as opened:
-        model = read_config(Path(config)) if config is not None else find_config(opened.path)
+        model = read_config(locate(config)) if config is not None else find_config(opened.path)
         names = model.architectures
         table = (
             load_mapping(mapping) if mapping is not None else find_mapping(model.model_type, next(iter(names), None))
@@ -127,26 +128,29 @@ def convert(
 ) -> Receipt:
     """Convert a TensorFlow checkpoint into a directory that PyTorch's from_pretrained loads.
 
-    `source` is a file, a directory or a checkpoint prefix; `mapping` a file or a shipped mapping's name;
-    `architecture` a PyTorch class name, by default the one of config.json. Sizes are bytes or text such as
-    "5GB"; `memory` bounds the buffers of all `threads` together. `dtype` "keep" leaves every tensor as it
-    is; another one casts the floating tensors. With `force`, files in `output` that are not ours stay unless
-    ours have the same name. `progress` is called with (bytes written since the last call, bytes in all).
+    `source` is a file, a directory or a checkpoint prefix, or the URL of one; `mapping` a file or a shipped
+    mapping's name; `architecture` a PyTorch class name, by default the one of config.json. Sizes are bytes or
+    text such as "5GB"; `memory` bounds the buffers of all `threads` together. `dtype` "keep" leaves every tensor
+    as it is; another one casts the floating tensors. With `force`, files in `output` that are not ours stay
+    unless ours have the same name. `progress` is called with (bytes written since the last call, bytes in all).
 
     `output` appears whole or not at all, and holds equal bytes for equal input and options.
     Raises TranscodeError: nothing was written then.
     """
     options = parse_options(dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads)
-    out = Path(output)
-    check_paths(Path(source), out)
+    out = local_path(output)
+    where = locate(source)
+    if isinstance(where, Path):
+        check_paths(where, out)
     check_free(out, force=force)
-    with prepare(source, mapping=mapping, architecture=architecture, config=config, output=out, options=options) as job:
+    with prepare(where, mapping=mapping, architecture=architecture, config=config, output=out, options=options) as job:
         total = job.plan.nbytes
         report = None if progress is None else (lambda count: progress(count, total))
         files = _small_files(job)
         needed = sum(shard.size for shard in job.plan.shards) + sum(len(data) for data in files.values())
         with staged(out, force=force, needed=needed) as stage:
             written = write_shards(job.plan, job.source, stage, report)
+            check_unchanged(job.source)
             for name, data in files.items():
                 write_file(stage / name, data)
             contents = _receipt(job, written, files)
@@ -183,7 +187,7 @@ def propose_mapping(
     Raises SourceError, PlanError or MappingError: it is not inside, or more than once.
     """
     with open_source(source) as opened:
-        model = read_config(Path(config)) if config is not None else find_config(opened.path)
+        model = read_config(locate(config)) if config is not None else find_config(opened.path)
         table = load_mapping(mapping) if mapping is not None else find_mapping(model.model_type, None)
         return propose(opened.specs, table, model.scalars(table.config), architecture=architecture, module=module)
 

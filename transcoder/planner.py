@@ -340,4 +340,4 @@ def _tiles(shape: tuple[int, ...], slices: Sequence[Op | None]) -> bool:
             return False
         at = piece.stop
     complete = all(isinstance(piece, Slice) for piece in slices)
-    return complete and len(axes) == 1 and at == shape[axes.pop()]
+    return complete and len(axes) == 1 and shape[min(axes) :][:1] == (at,)

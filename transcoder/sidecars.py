@@ -9,7 +9,8 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
+
+from transcoder.sources.base import Location, in_order
 
 LARGEST = 64_000_000
 
@@ -29,15 +30,15 @@ REPLACED = ("config.json", "transcode.json", "validation.json")
 class Sidecars:
     """Files to copy, and the names of those that stay behind."""
 
-    copied: tuple[Path, ...]
+    copied: tuple[Location, ...]
     left: tuple[str, ...]
 
 
-def find_sidecars(directory: Path, apart: Iterable[Path]) -> Sidecars:
+def find_sidecars(directory: Location, apart: Iterable[Location]) -> Sidecars:
     """Sort the files of the directory that holds config.json, leaving `apart` out: the weights and the output."""
     copied, left = [], []
     own = {path.absolute() for path in apart}
-    for path in sorted(directory.iterdir()):
+    for path in in_order(directory.iterdir()):
         if path.absolute() in own or path.name in REPLACED:
             continue
         wanted = any(fnmatch.fnmatchcase(path.name, pattern) for pattern in WANTED)

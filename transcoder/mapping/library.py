@@ -11,7 +11,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from transcoder.errors import MappingError, Problem
-from transcoder.mapping.expressions import fill
+from transcoder.mapping.expressions import ExpressionError, fill
 from transcoder.mapping.language import Mapping
 from transcoder.mapping.parse import File, parse
 from transcoder.mapping.yamlfile import load
@@ -93,8 +93,24 @@ def find_mapping(model_type: str | None, architecture: str | None) -> Mapping:
 
 
 def architecture_names(mapping: Mapping) -> dict[str, str]:
-    """The PyTorch class names a mapping knows -> the key under which it has them (`{family}ForMaskedLM`)."""
-    return {fill(template, mapping.let): template for template in mapping.architectures}
+    """The PyTorch class names a mapping knows -> the key under which it has them (`{family}ForMaskedLM`).
+
+    Raises MappingError: a name that can't be filled in, or that two keys give.
+    """
+    names: dict[str, str] = {}
+    problems: list[Problem] = []
+    for template, architecture in mapping.architectures.items():
+        try:
+            name = fill(template, mapping.let)
+        except ExpressionError as error:
+            problems.append(Problem(architecture.where, str(error), "names from `let`", "mend the name"))
+            continue
+        if name in names:
+            problems.append(Problem(architecture.where, f"{name} a second time", "each architecture once", "remove it"))
+        names[name] = template
+    if problems:
+        raise MappingError(f"the architectures of mapping {mapping.name} are wrong", problems)
+    return names
 
 
 def mapping_digest(mapping: Mapping) -> str:

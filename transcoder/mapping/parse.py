@@ -199,8 +199,9 @@ class _Reader:
         copy = None
         if "copy" in table:
             copy = self.template(table["copy"], "copy")
-            if steps:
-                self.wrong(item, "a copy with operations", "a copy is the same tensor under a second name")
+            if steps or "shape" in table:
+                found = "a copy with operations" if steps else "a copy with a shape"
+                self.wrong(item, found, "a copy is the same tensor under a second name")
         else:
             origin = table["from"]
             entries = origin.value if isinstance(origin.value, list) else [origin]

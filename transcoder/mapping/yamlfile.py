@@ -6,7 +6,7 @@ Only plain YAML: no tags, no anchors or aliases, no key twice. Knows nothing of 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
 
@@ -57,11 +57,17 @@ def load(path: Path, label: str) -> Item:
         raise _error(label, f"{size} bytes", f"at most {LARGEST}", "split the mapping")
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
+        depth = 0
         for event in yaml.parse(text, Loader=loader):
-            anchor = getattr(event, "anchor", None)
-            if anchor is not None:
-                where = f"{label}:{event.start_mark.line + 1}" if event.start_mark else label
+            where = f"{label}:{event.start_mark.line + 1}" if event.start_mark else label
+            if (anchor := getattr(event, "anchor", None)) is not None:
                 raise _error(where, f"the anchor or alias {anchor!r}", "plain YAML", "write the value out")
+            if (tag := getattr(event, "tag", None)) is not None:
+                raise _error(where, f"the tag {tag}", "plain YAML", "write the value without a tag")
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if depth > DEEPEST:
+                # Here, not from the tree: to scan and build one of any depth takes time and stack without bound.
+                raise _error(where, "values nested too deep", f"at most {DEEPEST} levels", "flatten it")
         node = yaml.compose(text, Loader=loader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
@@ -69,21 +75,15 @@ def load(path: Path, label: str) -> Item:
         raise _error(
             where, getattr(error, "problem", None) or str(error), "well-formed YAML", "mend the line"
         ) from error
-    except RecursionError as error:
-        raise _error(label, "values nested too deep", f"at most {DEEPEST} levels", "flatten it") from error
     if node is None:
         raise _error(label, "an empty file", "a mapping", "write model_type, parts and architectures")
     constructor = yaml.SafeLoader("")
-    return _item(node, label, constructor, 0)
+    return _item(node, label, constructor)
 
 
-def _item(node: yaml.Node, label: str, constructor: yaml.SafeLoader, depth: int) -> Item:
+def _item(node: yaml.Node, label: str, constructor: yaml.SafeLoader) -> Item:
     where = f"{label}:{node.start_mark.line + 1}"
-    if depth > DEEPEST:
-        raise _error(where, "values nested too deep", f"at most {DEEPEST} levels", "flatten it")
     if isinstance(node, yaml.ScalarNode):
-        if not node.tag.startswith("tag:yaml.org,2002:"):
-            raise _error(where, f"the tag {node.tag}", "plain YAML", "write the value without a tag")
         try:
             value = constructor.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
@@ -92,15 +92,16 @@ def _item(node: yaml.Node, label: str, constructor: yaml.SafeLoader, depth: int)
             raise _error(where, f"{node.value!r}, a {type(value).__name__}", "text, a number or true/false", "quote it")
         return Item(value, where)
     if isinstance(node, yaml.SequenceNode):
-        return Item([_item(child, label, constructor, depth + 1) for child in node.value], where)
+        return Item([_item(child, label, constructor) for child in node.value], where)
     result: dict[str, Item] = {}
     for key_node, value_node in node.value:
-        key = _item(key_node, label, constructor, depth + 1)
+        key = _item(key_node, label, constructor)
         if not isinstance(key.value, str):
             raise _error(key.where, f"the key {key.kind}", "a name", "quote it")
         if key.value in result:
             raise _error(key.where, f"the key {key.value!r} a second time", "each key once", "merge the two")
-        result[key.value] = _item(value_node, label, constructor, depth + 1)
+        # A value is where its key is, though a block may begin on the next line.
+        result[key.value] = replace(_item(value_node, label, constructor), where=key.where)
     return Item(result, where)
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import glob
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Source, unreadable
+from transcoder.sources.base import Location, Source, in_order, unreadable
+from transcoder.sources.remote import RemotePath, locate
+from transcoder.sources.sstable import has_magic
 
 __all__ = ["Source", "open_source"]
 
@@ -25,16 +27,18 @@ class Candidate:
     """A container that a path may mean; `path` is what a user would name to mean just this one."""
 
     kind: str
-    path: Path
+    path: Location
     open: Callable[[], Source]
 
 
-def open_source(path: str | PathLike[str]) -> Source:
-    """Open the one checkpoint at `path`: a file, a directory or a checkpoint prefix. Reads metadata only.
+def open_source(path: str | PathLike[str] | RemotePath) -> Source:
+    """Open the one checkpoint at `path`: a file, a directory or a checkpoint prefix, or the URL of one.
+
+    Reads metadata only.
 
     Raises SourceError: nothing there, no weights, several containers, or a damaged one.
     """
-    where = Path(path)
+    where = locate(path)
     try:
         candidates = _in_directory(where) if where.is_dir() else _at(where)
     except OSError as error:
@@ -44,7 +48,7 @@ def open_source(path: str | PathLike[str]) -> Source:
             f"several checkpoints in {where}",
             Problem(
                 str(where),
-                ", ".join(f"{c.path.relative_to(where)} ({c.kind})" for c in candidates),
+                ", ".join(f"{str(c.path).removeprefix(f'{where}/')} ({c.kind})" for c in candidates),
                 "one",
                 f"name the one you mean, for example: {candidates[0].path}",
             ),
@@ -54,11 +58,23 @@ def open_source(path: str | PathLike[str]) -> Source:
     return candidates[0].open()
 
 
-def _at(path: Path) -> list[Candidate]:
+def check_unchanged(source: Source) -> None:
+    """Hold the files of a remote source against what they were when it was opened.
+
+    Raises SourceError: one changed, so that what was read may be of both.
+    """
+    for path in source.files():
+        if isinstance(path, RemotePath):
+            path.check_unchanged()
+
+
+def _at(path: Location) -> list[Candidate]:
     """What a path that is not a directory means."""
     if not path.exists():
         if path.with_name(path.name + ".index").exists():
             return [_checkpoint(path)]
+        if shards := in_order(path.parent.glob(glob.escape(path.name) + "-?????-of-?????")):
+            return [_v1(shards[0])]
         raise SourceError(
             f"{path} does not exist",
             Problem(str(path), "no such file, directory or checkpoint prefix", "a checkpoint", "check the path"),
@@ -77,15 +93,17 @@ def _at(path: Path) -> list[Candidate]:
         return [_checkpoint(path.with_suffix(""))]
     if match := re.fullmatch(r"(.+)\.data-\d{5}-of-\d{5}", path.name):
         return [_checkpoint(path.with_name(match[1]))]
+    if path.is_file() and has_magic(path):
+        return [_v1(path)]
     if path.suffix in (".h5", ".hdf5"):
         return [_h5(path)]  # says what is wrong with it
     return []
 
 
-def _in_directory(directory: Path) -> list[Candidate]:
-    files = [file for file in sorted(directory.iterdir()) if file.is_file()]
+def _in_directory(directory: Location) -> list[Candidate]:
+    files: list[Location] = [file for file in in_order(directory.iterdir()) if file.is_file()]
     found: list[Candidate] = []
-    indexes: dict[Path, None] = {}
+    indexes: dict[Location, None] = {}
     for file in files:
         if index := _index_of(file):
             indexes[index] = None
@@ -98,12 +116,12 @@ def _in_directory(directory: Path) -> list[Candidate]:
     found += [_indexed(index) for index in indexes if _may_be_tensorflow(index)]
     # transformers' save_pretrained(saved_model=True) writes saved_model/1/ beside tf_model.h5.
     for pattern in ("saved_model.pb", "saved_model/*/saved_model.pb", "*/saved_model.pb"):
-        found += [_saved_model(file.parent) for file in sorted(directory.glob(pattern))]
-    found += _checkpoints(directory)
+        found += [_saved_model(file.parent) for file in in_order(directory.glob(pattern))]
+    found += _checkpoints(directory, files)
     return found
 
 
-def _index_of(path: Path) -> Path | None:
+def _index_of(path: Location) -> Location | None:
     """The index that a shard's name, or the name of the index itself, stands for; it may be missing."""
     if path.name in (H5_INDEX, SAFETENSORS_INDEX) or path.name.endswith(KERAS3_INDEX):
         return path
@@ -117,33 +135,35 @@ def _index_of(path: Path) -> Path | None:
     return None
 
 
-def _may_be_tensorflow(index: Path) -> bool:
+def _may_be_tensorflow(index: Location) -> bool:
     """Whether an index is worth opening: PyTorch's own sharded safetensors are no source."""
     if index.name != SAFETENSORS_INDEX:
         return True
     return any(_is_tensorflow(shard) for shard in index.parent.glob("model-*-of-*.safetensors"))
 
 
-def _is_tensorflow(file: Path) -> bool:
+def _is_tensorflow(file: Location) -> bool:
     from transcoder.sources.tf_safetensors import layout_of
 
     return layout_of(file) == "tf"
 
 
-def _checkpoints(directory: Path) -> list[Candidate]:
-    """The checkpoint prefixes in a directory; of several, the one that its `checkpoint` file calls the latest."""
-    prefixes = [file.with_suffix("") for file in sorted(directory.glob("*.index"))]
+def _checkpoints(directory: Location, files: list[Location]) -> list[Candidate]:
+    """The checkpoints in a directory; of several, the one that its `checkpoint` file calls the latest."""
+    found = [_checkpoint(file.with_suffix("")) for file in files if file.suffix == ".index"]
+    v1 = [_v1(file) for file in files if file.suffix != ".index" and has_magic(file)]
+    found += {candidate.path: candidate for candidate in v1}.values()
     state = directory / "checkpoint"
-    if len(prefixes) > 1 and state.is_file():
+    if len(found) > 1 and state.is_file():
         # CheckpointState, a text protocol buffer that tf.train.CheckpointManager keeps.
         text = state.read_text(encoding="utf-8", errors="replace")
         if match := re.search(r'^model_checkpoint_path:\s*"([^"]+)"', text, re.MULTILINE):
-            latest = directory / Path(match[1]).name
-            prefixes = [prefix for prefix in prefixes if prefix == latest] or prefixes
-    return [_checkpoint(prefix) for prefix in prefixes]
+            latest = directory / match[1].rpartition("/")[2]
+            found = [candidate for candidate in found if candidate.path == latest] or found
+    return found
 
 
-def _h5(path: Path) -> Candidate:
+def _h5(path: Location) -> Candidate:
     def opened() -> Source:
         from transcoder.sources.hdf5 import is_keras3
 
@@ -156,7 +176,7 @@ def _h5(path: Path) -> Candidate:
     return Candidate("Keras HDF5", path, opened)
 
 
-def _indexed(index: Path) -> Candidate:
+def _indexed(index: Location) -> Candidate:
     def opened() -> Source:
         from transcoder.sources.sharded_h5 import ShardedH5
 
@@ -167,7 +187,7 @@ def _indexed(index: Path) -> Candidate:
     return Candidate("sharded Keras HDF5", index, opened) if index.name == H5_INDEX else _safetensors(index)
 
 
-def _safetensors(path: Path) -> Candidate:
+def _safetensors(path: Location) -> Candidate:
     def opened() -> Source:
         from transcoder.sources.tf_safetensors import TFSafetensors
 
@@ -176,7 +196,7 @@ def _safetensors(path: Path) -> Candidate:
     return Candidate("safetensors in TensorFlow layout", path, opened)
 
 
-def _keras3(path: Path) -> Candidate:
+def _keras3(path: Location) -> Candidate:
     def opened() -> Source:
         from transcoder.sources.keras3 import Keras3
 
@@ -185,7 +205,7 @@ def _keras3(path: Path) -> Candidate:
     return Candidate("Keras 3 weights", path, opened)
 
 
-def _saved_model(directory: Path) -> Candidate:
+def _saved_model(directory: Location) -> Candidate:
     def opened() -> Source:
         from transcoder.sources.tf_checkpoint import TFCheckpoint
 
@@ -194,7 +214,7 @@ def _saved_model(directory: Path) -> Candidate:
     return Candidate("SavedModel", directory, opened)
 
 
-def _checkpoint(prefix: Path) -> Candidate:
+def _checkpoint(prefix: Location) -> Candidate:
     def opened() -> Source:
         from transcoder.sources.tf_checkpoint import TFCheckpoint
 
@@ -203,7 +223,22 @@ def _checkpoint(prefix: Path) -> Candidate:
     return Candidate("TensorFlow checkpoint", prefix, opened)
 
 
-def _starts_with(path: Path, magic: bytes) -> bool:
+def _v1(file: Location) -> Candidate:
+    """A V1 checkpoint: one file, or all shards of the save that it belongs to."""
+    sharded = re.fullmatch(r"(.+)-\d{5}-of-(\d{5})", file.name)
+    path = file.with_name(sharded[1]) if sharded else file
+
+    def opened() -> Source:
+        from transcoder.sources.v1 import TFV1Checkpoint
+
+        total = int(sharded[2]) if sharded else 0
+        shards = [path.with_name(f"{path.name}-{i:05d}-of-{total:05d}") for i in range(total)]
+        return TFV1Checkpoint(path, shards or [file])
+
+    return Candidate("TensorFlow 1 checkpoint, V1 format", path, opened)
+
+
+def _starts_with(path: Location, magic: bytes) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(len(magic)) == magic
@@ -211,7 +246,7 @@ def _starts_with(path: Path, magic: bytes) -> bool:
         return False
 
 
-def _nothing(path: Path) -> SourceError:
+def _nothing(path: Location) -> SourceError:
     if path.is_dir():
         names = sorted(file.name for file in path.iterdir())
         found = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeAlias, TypeVar
 
 import numpy as np
 
 from transcoder.errors import Problem, SourceError
+from transcoder.sources.remote import RemotePath
 from transcoder.tensors import TensorSpec
+
+Location: TypeAlias = Path | RemotePath  # where a container lies: what readers do with one, both can
 
 S = TypeVar("S")
 
@@ -25,7 +28,7 @@ S = TypeVar("S")
 class Extent:
     """Where a variable's bytes lie contiguous, little-endian and in C order."""
 
-    path: Path
+    path: Location
     offset: int
 
 
@@ -37,12 +40,16 @@ class Source(Protocol):
     `producer` who wrote it as far as it says, `scope` the level that all variable names had in common.
     """
 
-    path: Path
     kind: str
     producer: str
     scope: str
     specs: Mapping[str, TensorSpec]
     not_tensors: Mapping[str, str]
+
+    @property
+    def path(self) -> Location:
+        """What a user would name to mean it."""
+        ...
 
     def read_into(self, name: str, start: int, buffer: memoryview) -> None:
         """Fill `buffer` with the variable's little-endian C-order bytes from byte `start`.
@@ -58,7 +65,7 @@ class Source(Protocol):
         """Where the raw bytes lie, or None where they can't be taken as they are."""
         ...
 
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Location, ...]:
         """The files that the container consists of."""
         ...
 
@@ -87,11 +94,17 @@ class Closing:
 
 
 class RangeFile(Closing):
-    """A regular file read by absolute ranges, from any thread."""
+    """A regular file, or a remote one, read by absolute ranges, from any thread."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
+        self._fd = -1
+        self._remote = None
         try:
+            if isinstance(path, RemotePath):
+                self._remote = path.ranges()
+                self.size = self._remote.size
+                return
             # O_NONBLOCK: opening a FIFO must not wait for a writer.
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
@@ -105,8 +118,16 @@ class RangeFile(Closing):
             )
         self.size = status.st_size
 
-    def read_into(self, start: int, buffer: memoryview, what: str) -> None:
-        """Fill `buffer` from byte `start`; `what` names the wanted thing in an error."""
+    def read_into(self, start: int, buffer: memoryview, what: str, end: int | None = None) -> None:
+        """Fill `buffer` from byte `start`; `what` names the wanted thing in an error.
+
+        `end` is where the wanted thing ends, as far as it will be read on: a remote file is read ahead up to there.
+        """
+        if self._remote is not None:
+            if start + len(buffer) > self.size:
+                raise truncated(self.path, what, start + len(buffer), self.size)
+            self._remote.read_into(start, buffer, end)
+            return
         done = 0
         try:
             while done < len(buffer):
@@ -143,7 +164,12 @@ def read_swapped(read: Callable[[int, memoryview], None], start: int, buffer: me
         buffer[:] = whole[start - first : stop - first]
 
 
-def truncated(path: Path, what: str, wanted: int, size: int) -> SourceError:
+def in_order(paths: Iterable[Location]) -> list[Location]:
+    """Paths by name, in an order that is the same wherever they lie."""
+    return sorted(paths, key=str)
+
+
+def truncated(path: Location, what: str, wanted: int, size: int) -> SourceError:
     return SourceError(
         f"{path.name} is incomplete",
         Problem(
@@ -155,7 +181,7 @@ def truncated(path: Path, what: str, wanted: int, size: int) -> SourceError:
     )
 
 
-def unreadable(path: Path, error: OSError) -> SourceError:
+def unreadable(path: Location, error: OSError) -> SourceError:
     reason = error.strerror or str(error)
     return SourceError(
         f"can't read {path}",
@@ -163,7 +189,7 @@ def unreadable(path: Path, error: OSError) -> SourceError:
     )
 
 
-def damaged(path: Path, where: str, found: str, wanted: str) -> SourceError:
+def damaged(path: Location, where: str, found: str, wanted: str) -> SourceError:
     """A file that contradicts itself."""
     return SourceError(
         f"{path.name} is damaged",

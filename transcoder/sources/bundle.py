@@ -8,12 +8,11 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import crc32c
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import RangeFile, damaged, read_swapped
+from transcoder.sources.base import Location, RangeFile, damaged, read_swapped
 from transcoder.sources.slices import Part, gather, resolved, slice_box, slice_key, tensor_shape, tile
 from transcoder.sources.sstable import read_sstable, unmask
 from transcoder.sources.wire import WireError, as_bytes, as_int, fields, varint
@@ -48,7 +47,7 @@ class Bundle:
     verified first.
     """
 
-    def __init__(self, prefix: Path) -> None:
+    def __init__(self, prefix: Location) -> None:
         self.prefix = prefix
         self.index = prefix.with_name(prefix.name + ".index")
         pairs = read_sstable(self.index)
@@ -196,7 +195,7 @@ class Bundle:
         if not verified and start != seen:
             self.verify(key)
             verified = True
-        self._files[entry.shard].read_into(entry.offset + start, buffer, key)
+        self._files[entry.shard].read_into(entry.offset + start, buffer, key, entry.offset + entry.size)
         if verified:
             return
         crc = crc32c.crc32c(buffer, crc)
@@ -214,7 +213,7 @@ class Bundle:
         crc = 0
         for start in range(0, entry.size, CHUNK):
             piece = scratch[: min(CHUNK, entry.size - start)]
-            self._files[entry.shard].read_into(entry.offset + start, piece, key)
+            self._files[entry.shard].read_into(entry.offset + start, piece, key, entry.offset + entry.size)
             crc = crc32c.crc32c(piece, crc)
         self._conclude(entry, crc)
 
@@ -260,7 +259,7 @@ class Bundle:
             file.close()
 
 
-def _data_file(path: Path) -> RangeFile:
+def _data_file(path: Location) -> RangeFile:
     if not path.exists():
         raise SourceError(
             f"{path.name} is missing",

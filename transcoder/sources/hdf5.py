@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import math
 import threading
+import weakref
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Extent, RangeFile, damaged, read_swapped, truncated
+from transcoder.sources.base import Extent, Location, RangeFile, damaged, read_swapped, truncated
 from transcoder.tensors import BY_NAME, BY_NUMPY, DType, TensorSpec
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class HDF5:
     Raises SourceError: not HDF5, damaged, or holding what may lead out of the file or is no numbers.
     """
 
-    def __init__(self, path: Path, member: tuple[int, int] | None = None) -> None:
+    def __init__(self, path: Location, member: tuple[int, int] | None = None) -> None:
         """`member` is the (start, size) of an HDF5 file that lies within another."""
         self.path = path
         self._file = RangeFile(path)
@@ -83,9 +84,11 @@ class HDF5:
         self._lock = threading.Lock()
         self._band: tuple[str, int, NDArray[np.uint8]] | None = None  # the last decoded row of chunks
         try:
-            self.root = h5py.File(_Window(self._file, *member) if member else path, "r", **({} if member else LOCKING))
+            self.root = _opened(self._file, member)
         except OSError as error:
             raise self._not_hdf5(error) from error
+        # One that is left open when Python ends would call back into it to read.
+        weakref.finalize(self, self.root.close)
 
     def datasets(self) -> dict[str, Dataset]:
         """Every dataset by its path without a leading slash. Reads no data but that of object headers."""
@@ -238,7 +241,8 @@ class HDF5:
         if dataset.raw is not None:
             buffer[:] = dataset.raw[start : start + len(buffer)]
         elif dataset.offset is not None:
-            self._file.read_into(self._base + dataset.offset + start, buffer, f"/{dataset.path}")
+            first = self._base + dataset.offset
+            self._file.read_into(first + start, buffer, f"/{dataset.path}", first + dataset.nbytes)
         else:
             self._read_chunks(dataset, start, buffer)
 
@@ -322,12 +326,12 @@ def _fletcher32(data: bytes) -> tuple[int, int]:
     return value, swapped
 
 
-def is_keras3(path: Path) -> bool:
+def is_keras3(path: Location) -> bool:
     """Whether an HDF5 file holds variables as Keras 3 names them: below groups called `vars`."""
     if not path.is_file():
         return False  # h5py would wait for ever at a FIFO
     try:
-        with h5py.File(path, "r", **LOCKING) as root:
+        with RangeFile(path) as file, _opened(file) as root:
             if any(name in root.attrs for name in ("layer_names", "layer_names0")) or "model_weights" in root:
                 return False
             hard = (isinstance(n, str) and root.id.links.get_info(n.encode()).type == h5py.h5l.TYPE_HARD for n in root)
@@ -336,8 +340,15 @@ def is_keras3(path: Path) -> bool:
         return False  # KerasH5 says what is wrong
 
 
+def _opened(file: RangeFile, member: tuple[int, int] | None = None) -> h5py.File:
+    """HDF5's structure: libhdf5 opens a local file itself; what is remote or within another is read for it."""
+    if member is None and isinstance(file.path, Path):
+        return h5py.File(file.path, "r", **LOCKING)
+    return h5py.File(_Window(file, *(member or (0, file.size))), "r")
+
+
 class _Window(io.RawIOBase):
-    """A part of a file as a file, for h5py."""
+    """A file, or a part of one, as a file object for h5py."""
 
     def __init__(self, file: RangeFile, start: int, size: int) -> None:
         self._file, self._start, self._size = file, start, size
@@ -359,6 +370,6 @@ class _Window(io.RawIOBase):
     def readinto(self, buffer: WriteableBuffer) -> int:
         view = memoryview(buffer).cast("B")
         count = max(0, min(len(view), self._size - self._at))
-        self._file.read_into(self._start + self._at, view[:count], "an HDF5 file within")
+        self._file.read_into(self._start + self._at, view[:count], "the structure")
         self._at += count
         return count

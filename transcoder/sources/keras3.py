@@ -15,7 +15,7 @@ from pathlib import Path
 
 from transcoder import strictjson
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Closing, Extent, RangeFile, damaged
+from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged
 from transcoder.sources.hdf5 import HDF5, Dataset
 from transcoder.tensors import TensorSpec
 
@@ -32,7 +32,7 @@ class Keras3(Closing):
     specs: Mapping[str, TensorSpec]
     not_tensors: Mapping[str, str]
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
         self.producer = "Keras 3"
         self._shards: list[HDF5] = []
@@ -40,7 +40,7 @@ class Keras3(Closing):
         try:
             if path.suffix == ".json":
                 self._open_shards()
-            elif zipfile.is_zipfile(path):
+            elif _is_archive(path):
                 self._open_archive()
             else:
                 self._add(HDF5(path))
@@ -65,7 +65,7 @@ class Keras3(Closing):
 
     def _open_archive(self) -> None:
         try:
-            with zipfile.ZipFile(self.path) as archive:
+            with self.path.open("rb") as file, zipfile.ZipFile(file) as archive:
                 info = archive.getinfo(MEMBER)
                 if metadata := _metadata(archive):
                     self.producer = f"Keras {metadata}"
@@ -137,7 +137,7 @@ class Keras3(Closing):
         shard, dataset = self._datasets[name]
         return shard.extent(dataset)
 
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Location, ...]:
         return tuple(dict.fromkeys((self.path, *(shard.path for shard in self._shards))))
 
     def close(self) -> None:
@@ -145,7 +145,15 @@ class Keras3(Closing):
             shard.close()
 
 
-def _data_offset(path: Path, info: zipfile.ZipInfo) -> int:
+def _is_archive(path: Location) -> bool:
+    try:
+        with path.open("rb") as file:
+            return zipfile.is_zipfile(file)
+    except OSError:
+        return False  # HDF5 says what is wrong
+
+
+def _data_offset(path: Location, info: zipfile.ZipInfo) -> int:
     """Where a stored member's bytes begin: behind its local header (APPNOTE 4.3.7), which has lengths of its own."""
     with RangeFile(path) as file:
         local = file.read(info.header_offset, 30, "a local header")

@@ -8,12 +8,11 @@ two layers share is stored once under each; its copies must agree.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 import h5py
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Closing, Extent, damaged
+from transcoder.sources.base import Closing, Extent, Location, damaged
 from transcoder.sources.hdf5 import HDF5, Dataset
 from transcoder.sources.names import below, common_scope, tidy
 from transcoder.tensors import TensorSpec
@@ -30,7 +29,7 @@ class KerasH5(Closing):
     specs: Mapping[str, TensorSpec]
     not_tensors: Mapping[str, str]
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
         self._hdf5 = HDF5(path)
         try:
@@ -136,7 +135,7 @@ class KerasH5(Closing):
     def extent(self, name: str) -> Extent | None:
         return self._hdf5.extent(self._copies[name][0])
 
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Location, ...]:
         return (self.path,)
 
     def close(self) -> None:

@@ -8,13 +8,14 @@ from pathlib import Path
 
 from transcoder import strictjson
 from transcoder.errors import Problem, SourceError
+from transcoder.sources.base import Location
 from transcoder.sources.names import tidy
 
 LARGEST = 64 << 20
 SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(h5|safetensors)")
 
 
-def read_index(path: Path) -> dict[str, Path]:
+def read_index(path: Location) -> dict[str, Location]:
     """Variable name, without the model's scope as the files have it -> the shard that holds it.
 
     Source: transformers `modeling_tf_utils.py`, save_pretrained: keys of `weight_map` keep the scope, what lies
@@ -54,13 +55,13 @@ def read_index(path: Path) -> dict[str, Path]:
     return places
 
 
-def check_shards(index: Path, places: Mapping[str, Path], found: Mapping[Path, list[str]]) -> None:
+def check_shards(index: Location, places: Mapping[str, Location], found: Mapping[Location, list[str]]) -> None:
     """Hold an index against what its files hold.
 
     Raises SourceError naming every variable that is missing, unlisted, in another file or there twice.
     """
     problems = []
-    where: dict[str, Path] = {}
+    where: dict[str, Location] = {}
     for path, names in found.items():
         for name in names:
             if name in where:

@@ -7,9 +7,8 @@ the variable's name without the model's scope.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
-from transcoder.sources.base import Closing, Extent
+from transcoder.sources.base import Closing, Extent, Location
 from transcoder.sources.hdf5 import HDF5, Dataset
 from transcoder.sources.names import tidy
 from transcoder.sources.shard_index import check_shards, read_index
@@ -27,13 +26,13 @@ class ShardedH5(Closing):
     specs: Mapping[str, TensorSpec]
     not_tensors: Mapping[str, str]
 
-    def __init__(self, index: Path) -> None:
+    def __init__(self, index: Location) -> None:
         self.path = index
         self._places = read_index(index)
-        self._shards: dict[Path, HDF5] = {}
+        self._shards: dict[Location, HDF5] = {}
         self._datasets: dict[str, tuple[HDF5, Dataset]] = {}
         try:
-            found: dict[Path, list[str]] = {}
+            found: dict[Location, list[str]] = {}
             for path in sorted(set(self._places.values())):
                 shard = self._shards[path] = HDF5(path)
                 datasets = shard.datasets()
@@ -54,7 +53,7 @@ class ShardedH5(Closing):
         shard, dataset = self._datasets[name]
         return shard.extent(dataset)
 
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Location, ...]:
         return (self.path, *self._shards)
 
     def close(self) -> None:

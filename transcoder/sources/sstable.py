@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import crc32c
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import RangeFile, damaged
+from transcoder.sources.base import Location, RangeFile, damaged
 from transcoder.sources.wire import WireError, varint
 
 MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
@@ -30,7 +29,7 @@ def unmask(masked: int) -> int:
     return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF
 
 
-def has_magic(path: Path) -> bool:
+def has_magic(path: Location) -> bool:
     """Whether a file ends as an SSTable does."""
     try:
         with path.open("rb") as file:
@@ -68,18 +67,23 @@ class Place:
 
 
 class Window:
-    """A file read for its headers, a page at a time: what lies between them is skipped."""
+    """A file read for its headers, a page at a time: what lies between them is skipped. Begins with the last page."""
 
     def __init__(self, file: RangeFile) -> None:
         self._file = file
-        self._start = 0
-        self._page = b""
+        self.load(max(0, file.size - PAGE), file.size)
+
+    def load(self, start: int, end: int) -> None:
+        """Hold just these bytes."""
+        self._start, self._page = start, self._file.read(start, end - start, "a header")
+
+    def holds(self, start: int, end: int) -> bool:
+        return self._start <= start <= end <= self._start + len(self._page)
 
     def read(self, start: int, end: int) -> bytes:
         """The bytes from `start` to `end`."""
-        if not self._start <= start <= end <= self._start + len(self._page):
-            stop = max(end, min(start + PAGE, self._file.size))
-            self._start, self._page = start, self._file.read(start, stop - start, "a header")
+        if not self.holds(start, end):
+            self.load(start, max(end, min(start + PAGE, self._file.size)))
         return self._page[start - self._start : end - self._start]
 
     def varint(self, at: int, end: int) -> tuple[int, int]:
@@ -96,7 +100,8 @@ class SSTable:
 
     def __init__(self, file: RangeFile) -> None:
         self.file = file
-        if file.size < FOOTER or file.read(file.size - 8, 8, "the magic number") != MAGIC:
+        self.window = window = Window(file)
+        if file.size < FOOTER or window.read(file.size - len(MAGIC), file.size) != MAGIC:
             raise SourceError(
                 f"{file.path.name} is not a checkpoint index",
                 Problem(
@@ -106,7 +111,6 @@ class SSTable:
                     "if it was one, it is truncated: fetch or copy it again",
                 ),
             )
-        window = Window(file)
         try:
             at = file.size - FOOTER
             for _ in range(2):  # the metaindex handle, which TensorFlow leaves empty
@@ -114,26 +118,26 @@ class SSTable:
             offset, at = window.varint(at, file.size)
             size, at = window.varint(at, file.size)
             index = self._block(offset, size)
-            self._load(window, index)
+            self._load(index)
             handles = [window.read(place.start, place.end) for _, place in _entries(window, index)]
             self.blocks = tuple(self._block(*_two(handle)) for handle in handles)
         except WireError as error:
             raise self._malformed(error) from error
 
-    def places(self, window: Window, *, verified: bool) -> Iterator[tuple[bytes, Place]]:
+    def places(self, *, verified: bool) -> Iterator[tuple[bytes, Place]]:
         """Every key in order, and where its value lies.
 
-        `verified` reads each block whole, into `window`. Otherwise only the keys are read, and nothing is known of
-        a block before `verify`. Raises SourceError: damaged, or compressed with snappy.
+        `verified` reads each block whole, and `window` holds it. Otherwise only the keys are read, and nothing is
+        known of a block before `verify`. Raises SourceError: damaged, or compressed with snappy.
         """
         previous: bytes | None = None
         try:
             for block in self.blocks:
                 if verified:
-                    self._load(window, block)
+                    self._load(block)
                 else:
-                    self._refuse_compressed(block, window.read(block.end, block.end + 1)[0])
-                for key, place in _entries(window, block):
+                    self._refuse_compressed(block, self.window.read(block.end, block.end + 1)[0])
+                for key, place in _entries(self.window, block):
                     if previous is not None and key <= previous:
                         found = f"after {previous!r}"
                         raise damaged(self.file.path, f"key {key!r}", found, "keys in rising order, each once")
@@ -142,27 +146,29 @@ class SSTable:
         except WireError as error:
             raise self._malformed(error) from error
 
-    def verify(self, block: Block) -> None:
-        """Read a block for its checksum alone, a piece at a time."""
+    def verify(self, block: Block, what: str) -> None:
+        """Read a block for its checksum alone, a piece at a time; `what` names in an error what it is wanted for."""
         scratch = memoryview(bytearray(min(CHUNK, block.size)))
         crc = 0
         for start in range(block.offset, block.end, CHUNK):
             piece = scratch[: min(CHUNK, block.end - start)]
-            self.file.read_into(start, piece, str(block))
+            self.file.read_into(start, piece, str(block), block.end)
             crc = crc32c.crc32c(piece, crc)
-        self._conclude(block, crc, self.file.read(block.end, TRAILER, str(block)))
+        self._conclude(block, crc, self.file.read(block.end, TRAILER, str(block)), f"{block}, with {what}")
 
-    def _load(self, window: Window, block: Block) -> None:
+    def _load(self, block: Block) -> None:
         """Take a whole block into the window, verified."""
         if block.size > LARGEST:
             raise damaged(self.file.path, str(block), f"{block.size} bytes", f"at most {LARGEST} bytes in an index")
-        data = window.read(block.offset, block.end + TRAILER)
-        self._conclude(block, crc32c.crc32c(memoryview(data)[: block.size]), data[block.size :])
+        if not self.window.holds(block.offset, block.end + TRAILER):
+            self.window.load(block.offset, block.end + TRAILER)
+        data = self.window.read(block.offset, block.end + TRAILER)
+        self._conclude(block, crc32c.crc32c(memoryview(data)[: block.size]), data[block.size :], str(block))
 
-    def _conclude(self, block: Block, crc: int, trailer: bytes) -> None:
+    def _conclude(self, block: Block, crc: int, trailer: bytes, where: str) -> None:
         if crc32c.crc32c(trailer[:1], crc) != unmask(int.from_bytes(trailer[1:], "little")):
             found = "a crc32c that differs from the stored one"
-            raise damaged(self.file.path, str(block), found, "the bytes as they were written")
+            raise damaged(self.file.path, where, found, "the bytes as they were written")
         self._refuse_compressed(block, trailer[0])
 
     def _refuse_compressed(self, block: Block, kind: int) -> None:
@@ -187,7 +193,7 @@ class SSTable:
         return damaged(self.file.path, "a block", str(error), "a well-formed SSTable")
 
 
-def read_sstable(path: Path) -> dict[bytes, bytes]:
+def read_sstable(path: Location) -> dict[bytes, bytes]:
     """All key-value pairs of a small SSTable, in key order, with every checksum verified.
 
     Raises SourceError: not an SSTable, damaged, or compressed with snappy.
@@ -196,9 +202,8 @@ def read_sstable(path: Path) -> dict[bytes, bytes]:
     try:
         if file.size > LARGEST:
             raise damaged(path, "size", f"{file.size} bytes", f"an index of at most {LARGEST} bytes")
-        window = Window(file)
-        places = SSTable(file).places(window, verified=True)
-        return {key: window.read(place.start, place.end) for key, place in places}
+        table = SSTable(file)
+        return {key: table.window.read(place.start, place.end) for key, place in table.places(verified=True)}
     finally:
         file.close()
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 
-from transcoder.sources.base import Closing, Extent, damaged
+from transcoder.sources.base import Closing, Extent, Location, damaged
 from transcoder.sources.bundle import Bundle
 from transcoder.sources.names import below, common_scope, tidy
 from transcoder.sources.wire import WireError, as_bytes, as_int, as_text, fields
@@ -26,7 +25,7 @@ class TFCheckpoint(Closing):
     specs: Mapping[str, TensorSpec]
     not_tensors: Mapping[str, str]
 
-    def __init__(self, path: Path, prefix: Path, kind: str) -> None:
+    def __init__(self, path: Location, prefix: Location, kind: str) -> None:
         self.path = path
         self.kind = kind
         self._bundle = Bundle(prefix)
@@ -86,7 +85,7 @@ class TFCheckpoint(Closing):
             return None
         return Extent(self._bundle.paths[entry.shard], entry.offset)
 
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Location, ...]:
         return (self._bundle.index, *self._bundle.paths)
 
     def close(self) -> None:

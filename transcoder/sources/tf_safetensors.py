@@ -11,11 +11,10 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from transcoder import strictjson
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Closing, Extent, RangeFile, damaged, truncated
+from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, truncated
 from transcoder.sources.names import tidy
 from transcoder.sources.shard_index import check_shards, read_index
 from transcoder.tensors import BY_SAFETENSORS, TensorSpec
@@ -40,7 +39,7 @@ class TFSafetensors(Closing):
     specs: Mapping[str, TensorSpec]
     not_tensors: Mapping[str, str]
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Location) -> None:
         self.path = path
         sharded = path.suffix == ".json"
         listed = read_index(path) if sharded else {}
@@ -48,7 +47,7 @@ class TFSafetensors(Closing):
         self._places: dict[str, Place] = {}
         specs: dict[str, TensorSpec] = {}
         try:
-            found: dict[Path, list[str]] = {}
+            found: dict[Location, list[str]] = {}
             for shard in sorted(set(listed.values())) if sharded else [path]:
                 file = RangeFile(shard)
                 self._files.append(file)
@@ -67,13 +66,13 @@ class TFSafetensors(Closing):
 
     def read_into(self, name: str, start: int, buffer: memoryview) -> None:
         place = self._places[name]
-        place.file.read_into(place.offset + start, buffer, name)
+        place.file.read_into(place.offset + start, buffer, name, place.offset + self.specs[name].nbytes)
 
     def extent(self, name: str) -> Extent | None:
         place = self._places[name]
         return Extent(place.file.path, place.offset)
 
-    def files(self) -> tuple[Path, ...]:
+    def files(self) -> tuple[Location, ...]:
         shards = tuple(file.path for file in self._files)
         return shards if self.path in shards else (self.path, *shards)
 
@@ -82,7 +81,7 @@ class TFSafetensors(Closing):
             file.close()
 
 
-def layout_of(path: Path) -> str | None:
+def layout_of(path: Location) -> str | None:
     """The `format` that a safetensors file's header names, or None where it is no such file or names none."""
     try:
         with path.open("rb") as file:

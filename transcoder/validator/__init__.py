@@ -22,7 +22,7 @@ from transcoder.errors import PlanError, Problem, TranscodeError, UsageError, Va
 from transcoder.mapping import expand, find_mapping, load_mapping
 from transcoder.modelconfig import ModelConfig, find_config, read_config
 from transcoder.options import DTYPES
-from transcoder.sources import open_source
+from transcoder.sources import check_unchanged, open_source
 from transcoder.validator.reading import Output, claims, reader_for
 from transcoder.validator.report import INSTALL, Level, Report, not_run
 
@@ -79,7 +79,9 @@ def validate(
             from transcoder.validator.weights import check_weights
 
             try:
-                levels.append(check_weights(reader, files, rules, _policy(receipt), receipt, progress))
+                level_of_weights = check_weights(reader, files, rules, _policy(receipt), receipt, progress)
+                check_unchanged(opened)
+                levels.append(level_of_weights)
             except TranscodeError as error:
                 levels.append(Level("weights", "failed", error.summary, list(error.problems)))
             except ImportError as error:  # bfloat16 is torch's to read

@@ -211,7 +211,11 @@ def find_truth(
     python = str(reference_python) if reference_python is not None else _own_tensorflow()
     if truth == "signature" and source.kind != "saved-model":
         raise NoTruth(f"a {source.kind} has no signature", "pass --truth tensorflow or numpy")
-    if truth in ("tensorflow", "signature") or (truth == "auto" and python is not None and source.kind in TF_READS):
+    local = isinstance(source.path, Path)
+    reads = local and source.kind in TF_READS
+    if truth in ("tensorflow", "signature") or (truth == "auto" and python is not None and reads):
+        if not local:
+            raise NoTruth("a source on a server", "fetch it to the disk first, or pass --truth numpy")
         if python is None:
             raise NoTruth("no Python with tensorflow", "pass --reference-python (tools/make_reference_env builds one)")
         return _tensorflow(python, architecture, config, source, inputs, signature=truth == "signature")

@@ -1,7 +1,7 @@
 """The validator's own eyes: source variables and output tensors, read by other routes than the converter's.
 
-HDF5 through h5py datasets; safetensors through their library. Bundles and zip archives have no second reader
-here: they are read whole through `sources`, bundles with every tensor against its stored crc32c.
+HDF5 through h5py datasets; safetensors through their library. Bundles, zip archives and what lies on a server have
+no second reader here: they are read whole through `sources`, bundles with every tensor against its stored crc32c.
 """
 
 from __future__ import annotations
@@ -152,7 +152,9 @@ class SourceReader:
 
 def reader_for(source: Source) -> Reader:
     """The validator's reader for an opened source."""
-    paths = [path for path in source.files() if path.suffix != ".json"]
+    paths = [path for path in source.files() if isinstance(path, Path) and path.suffix != ".json"]
+    if not paths:
+        return SourceReader(source)  # remote: h5py and the safetensors library read what lies on a disk
     match source.kind:
         case "keras-h5":
             return H5Reader.of_keras2(paths[0])

@@ -1,0 +1,701 @@
+"""The mapping language means what it says, names the line of every mistake, and passes no set that does not fit."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from build import Array, in_memory
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from transcoder.errors import MappingError, PlanError, Problem
+from transcoder.mapping import architecture_names, expand, find_mapping, load_mapping, mapping_digest, shipped_names
+from transcoder.mapping.expressions import Value
+from transcoder.mapping.library import shipped_directory
+from transcoder.mapping.lint import lint
+from transcoder.options import parse_options
+from transcoder.planner import Plan, make_plan
+from transcoder.tensors import BY_NAME, TensorSpec
+from transcoder.write import write_shards
+
+Shapes = dict[str, tuple[int, ...]]
+Write = Callable[..., Path]
+Model = tuple[str, str, dict[str, Value], Shapes, frozenset[str]]
+CULPRIT = "#!"
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Puts a mapping into a file."""
+
+    def put(text: str, name: str = "own.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return put
+
+
+def one_rule(rule: str, more: str = "") -> str:
+    """A mapping of one part with one rule, and architecture M."""
+    return f"{more}\nparts:\n  p:\n    - {rule}\narchitectures:\n  M: {{parts: [p]}}\n"
+
+
+def fitted(path: Path, shapes: Shapes, config: dict[str, Value] | None = None, architecture: str = "M") -> Plan:
+    mapping = load_mapping(path)
+    return make_plan(
+        {name: TensorSpec(name, BY_NAME["float32"], shape) for name, shape in shapes.items()},
+        {},
+        expand(mapping, architecture, {**mapping.config, **(config or {})}),
+        mapping=mapping.name,
+        mapping_digest=mapping_digest(mapping),
+        options=parse_options(),
+        where="source",
+    )
+
+
+def refused(path: Path, shapes: Shapes, config: dict[str, Value] | None = None) -> list[Problem]:
+    with pytest.raises(PlanError) as caught:
+        fitted(path, shapes, config)
+    assert all((p.where, p.found, p.wanted, p.remedy) for p in caught.value.problems)
+    return list(caught.value.problems)
+
+
+def made(path: Path, arrays: dict[str, Array], directory: Path, config: dict[str, Value] | None = None) -> Any:
+    """The tensors that converting arrays by a mapping writes, read by the safetensors library."""
+    plan = fitted(path, {name: array.shape for name, array in arrays.items()}, config)
+    directory.mkdir()
+    write_shards(plan, in_memory(arrays), directory)
+    return safetensors.torch.load_file(directory / "model.safetensors")
+
+
+# Operations ---------------------------------------------------------------------------------------------------------
+
+
+def ramp(*shape: int) -> Array:
+    return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
+
+
+@pytest.mark.parametrize(
+    ("rule", "wanted"),
+    [
+        ("{from: v, to: t, shape: [4, 6]}", lambda v: v),
+        ("{from: v, to: t, shape: [6, 4], transpose: [1, 0]}", lambda v: v.T),
+        ("{from: v, to: t, shape: [2, 12], reshape: [2, 12]}", lambda v: v.reshape(2, 12)),
+        ("{from: v, to: t, shape: [2 * n, 12], reshape: [2*n, 12]}", lambda v: v.reshape(2, 12)),
+        ("{from: v, to: t, shape: [4, 6], cast: float16}", lambda v: v.astype(np.float16)),
+        ("{from: v, to: t, shape: [4, 6], cast: int64}", lambda v: v.astype(np.int64)),
+        ("{from: v, to: t, shape: [24], ops: [{transpose: [1, 0]}, {reshape: [24]}]}", lambda v: v.T.reshape(24)),
+        ("{from: v, to: t, shape: [24], ops: [{reshape: [24, 1]}, {squeeze: [1]}]}", lambda v: v.reshape(24)),
+        ("{from: v, to: t, shape: [6, 4], ops: [{transpose: [1, 0]}, {cast: float64}]}", lambda v: v.T.astype(float)),
+        ("{from: v, to: t, shape: [4, 6], ops: []}", lambda v: v),
+    ],
+)  # fmt: skip
+def test_an_operation_does_what_numpy_does(
+    write: Write, tmp_path: Path, rule: str, wanted: Callable[[Array], Array]
+) -> None:
+    result = made(write(one_rule(rule, "config: {n: 1}")), {"v": ramp(4, 6)}, tmp_path / "out")
+    assert list(result) == ["t"]
+    array = wanted(ramp(4, 6))
+    assert tuple(result["t"].shape) == array.shape
+    assert result["t"].dtype == torch.from_numpy(np.ascontiguousarray(array)).dtype
+    assert np.array_equal(result["t"].numpy(), array)
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_list_of_variables_is_put_together_by_concat(write: Write, tmp_path: Path, axis: int) -> None:
+    a, b = (ramp(2, 3), ramp(5, 3)) if axis == 0 else (ramp(3, 2), ramp(3, 5))
+    shape = list(np.concatenate([a, b], axis).shape)
+    path = write(one_rule(f"{{from: [x/a, x/b], to: t, shape: {shape}, concat: {axis}}}"))
+    assert np.array_equal(made(path, {"x/a": a, "x/b": b}, tmp_path / "out")["t"].numpy(), np.concatenate([a, b], axis))
+
+
+def test_what_stands_before_concat_is_done_to_each_and_what_stands_behind_to_the_whole(
+    write: Write, tmp_path: Path
+) -> None:
+    rule = "{from: [a, b], to: t, shape: [15], ops: [{transpose: [1, 0]}, {concat: 0}, {reshape: [15]}]}"
+    a, b = ramp(3, 2), ramp(3, 3)
+    wanted = np.concatenate([a.T, b.T]).reshape(15)
+    assert np.array_equal(made(write(one_rule(rule)), {"a": a, "b": b}, tmp_path / "out")["t"].numpy(), wanted)
+
+
+def test_slices_over_a_loop_cut_a_variable_into_its_tensors(write: Write, tmp_path: Path) -> None:
+    rule = (
+        '{from: qkv, to: "t{i}", shape: [n, 6], for: {i: 3}, '
+        "ops: [{slice: {axis: 1, start: i * n, stop: (i + 1) * n}}, {transpose: [1, 0]}]}"
+    )
+    result = made(write(one_rule(rule, "config: {n: 4}")), {"qkv": ramp(6, 12)}, tmp_path / "out")
+    assert list(result) == ["t0", "t1", "t2"]
+    for i, piece in enumerate(np.split(ramp(6, 12), 3, axis=1)):
+        assert np.array_equal(result[f"t{i}"].numpy(), piece.T)
+
+
+def test_a_copy_is_the_same_tensor_under_a_second_name(write: Write, tmp_path: Path) -> None:
+    text = """
+parts:
+  p:
+    - {from: v, to: t, shape: [3, 2], transpose: [1, 0]}
+    - {copy: t, to: again}
+architectures: {M: {parts: [p]}}
+"""
+    result = made(write(text), {"v": ramp(2, 3)}, tmp_path / "out")
+    assert np.array_equal(result["t"].numpy(), ramp(2, 3).T)
+    assert np.array_equal(result["again"].numpy(), ramp(2, 3).T)
+
+
+def test_at_for_when_and_let_say_which_rules_there_are(write: Write) -> None:
+    text = """
+let: {base: enc, root: "model."}
+config: {layers: 2, kind: a, flag: false, size: 4}
+parts:
+  layer:
+    about: both levels of loops and conditions
+    for: {i: layers}
+    at: {from: "{base}/layer_{i}", to: "{root}layers.{i}"}
+    tensors:
+      - {from: "{x}/k", to: "{x}.w", shape: [size // 2], for: {x: [query, key]}}
+      - {from: "{y}/k", to: "{y}.w", shape: [size - 1 + 1], for: {y: {one: uno}}, when: {kind: [b, c]}}
+      - {from: last/k, to: "last{i + 1}.w", shape: [], when: {flag: true}}
+architectures:
+  "{base}Model": {parts: [layer], let: {root: ""}}
+  M: {parts: [layer]}
+"""
+    path = write(text)
+    assert list(architecture_names(load_mapping(path))) == ["encModel", "M"]
+    table = expand(load_mapping(path), "encModel", {"layers": 1, "kind": "a", "flag": False, "size": 4})
+    assert [(a.sources, a.target, a.shape) for a in table.assignments] == [
+        (("enc/layer_0/query/k",), "layers.0.query.w", (2,)),
+        (("enc/layer_0/key/k",), "layers.0.key.w", (2,)),
+    ]
+    table = expand(load_mapping(path), "M", {"layers": 2, "kind": "c", "flag": True, "size": 4})
+    assert [a.target for a in table.assignments] == [
+        f"model.layers.{i}.{name}.w" for i in range(2) for name in ("query", "key", "uno", f"last{i + 1}")
+    ]
+    assert [a.sources for a in table.assignments][2] == ("enc/layer_0/one/k",)
+
+
+def test_conditions_tell_true_from_one(write: Write) -> None:
+    path = write(one_rule("{from: v, to: t, shape: [1], when: {n: 1}}", "config: {n: 0}"))
+    assert [len(expand(load_mapping(path), "M", {"n": n}).assignments) for n in (1, True, 0)] == [1, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("pattern", "name", "taken"),
+    [
+        ("a/*", "a/b", True),
+        ("a/*", "a/b/c", False),
+        ("a/**", "a/b/c", True),
+        ("**/m", "a/b/m", True),
+        ("a.b", "axb", False),
+        ("a", "xa", False),
+        ("[ab]", "a", False),
+        ("{base}/x", "enc/x", True),
+    ],
+)
+def test_drops_match_whole_names_and_one_star_stays_within_a_level(
+    write: Write, pattern: str, name: str, taken: bool
+) -> None:
+    drop = f'let: {{base: enc}}\ndrop: [{{from: "{pattern}", why: "not needed"}}]'
+    path = write(one_rule("{from: v, to: t, shape: [1]}", drop))
+    if taken:
+        (dropped,) = fitted(path, {"v": (1,), name: (7,)}).dropped
+        assert (dropped.name, dropped.what, dropped.why, dropped.rule) == (
+            name,
+            "float32 [7]",
+            "not needed",
+            "own.yaml:2",
+        )
+    else:
+        (problem,) = refused(path, {"v": (1,), name: (7,)})
+        assert name in problem.where
+
+
+# Mistakes -----------------------------------------------------------------------------------------------------------
+
+
+def expand_all(path: Path) -> None:
+    mapping = load_mapping(path)
+    for name in architecture_names(mapping):
+        expand(mapping, name, mapping.config)
+
+
+def mistakes(text: str, write: Write) -> list[Problem]:
+    with pytest.raises(MappingError) as caught:
+        expand_all(write(text))
+    assert all((p.where, p.found, p.wanted, p.remedy) for p in caught.value.problems)
+    return list(caught.value.problems)
+
+
+def lines(text: str) -> list[str]:
+    return [f"own.yaml:{i}" for i, line in enumerate(text.split("\n"), 1) if CULPRIT in line]
+
+
+RULES = {
+    "an unknown key": ("{from: v, to: t, shape: [1], transposed: [1, 0]}", "transposed"),
+    "no to": ("{from: v, shape: [1]}", "`to`"),
+    "no from": ("{to: t, shape: [1]}", "`from`"),
+    "from and copy": ("{from: v, copy: u, to: t, shape: [1]}", "either"),
+    "no shape": ("{from: v, to: t}", "no shape"),
+    "text for a shape": ("{from: v, to: t, shape: n}", "a list"),
+    "true in a shape": ("{from: v, to: t, shape: [true]}", "a whole number"),
+    "a fraction in a shape": ("{from: v, to: t, shape: [1.5]}", "a whole number"),
+    "half an expression": ("{from: v, to: t, shape: [n *]}", "n *"),
+    "half an expression in a name": ("{from: \"v{i +}\", to: t, shape: [1]}", "i +"),
+    "nothing to take": ("{from: , to: t, shape: [1]}", "from: text"),
+    "a number to make": ("{from: v, to: 7, shape: [1]}", "to: text"),
+    "two operations": ("{from: v, to: t, shape: [1], transpose: [0], reshape: [1]}", "several operations"),
+    "an operation beside ops": ("{from: v, to: t, shape: [1], transpose: [0], ops: [{cast: float16}]}", "operations"),
+    "two in one item of ops": ("{from: v, to: t, shape: [1], ops: [{transpose: [0], cast: float16}]}", "2 operations"),
+    "none in an item of ops": ("{from: v, to: t, shape: [1], ops: [{}]}", "0 operations"),
+    "an unknown operation": ("{from: v, to: t, shape: [1], ops: [{rotate: 1}]}", "rotate"),
+    "ops that are no list": ("{from: v, to: t, shape: [1], ops: {cast: float16}}", "ops: a list"),
+    "a negative axis": ("{from: v, to: t, shape: [1], transpose: [-1]}", "a whole number"),
+    "an axis in words": ("{from: v, to: t, shape: [1], squeeze: [last]}", "a whole number"),
+    "axes that are no list": ("{from: v, to: t, shape: [1], transpose: 1}", "a list"),
+    "a dtype that is none": ("{from: v, to: t, shape: [1], cast: float8}", "float8"),
+    "a slice without stop": ("{from: v, to: t, shape: [1], slice: {axis: 0, start: 0}}", "axis, start and stop"),
+    "a slice with a step": ("{from: v, to: t, shape: [1], slice: {axis: 0, start: 0, stop: 1, step: 2}}", "step"),
+    "a slice from a list": ("{from: v, to: t, shape: [1], slice: [0, 1]}", "slice: a mapping"),
+    "concat of one": ("{from: v, to: t, shape: [1], concat: 0}", "a list in `from`"),
+    "a list without concat": ("{from: [v, w], to: t, shape: [1]}", "a list in `from`"),
+    "two concats": ("{from: [v, w], to: t, shape: [1], ops: [{concat: 0}, {concat: 0}]}", "a list in `from`"),
+    "a copy with operations": ("{copy: u, to: t, transpose: [1, 0]}", "a copy"),
+    "a copy with a shape": ("{copy: u, to: t, shape: [1]}", "a copy"),
+    "a loop over half an expression": ("{from: v, to: t, shape: [1], for: {i: n +}}", "n +"),
+    "a loop over lists": ("{from: v, to: t, shape: [1], for: {i: [[a]]}}", "text"),
+    "a loop without name": ("{from: v, to: t, shape: [1], for: [i]}", "for: a mapping"),
+    "a condition that is none": ("{from: v, to: t, shape: [1], when: n}", "when: a mapping"),
+    "a condition on a table": ("{from: v, to: t, shape: [1], when: {n: {a: b}}}", "a single value"),
+    "a rule that is text": ("v", "a rule: a mapping"),
+    "a date": ("{from: 2024-01-01, to: t, shape: [1]}", "date"),
+    "a tag": ("{from: !secret v, to: t, shape: [1]}", "tag"),
+    "a tag on a list": ("{from: v, to: t, shape: !!python/tuple [1]}", "tag"),
+    "a tag on a rule": ("!rule {from: v, to: t, shape: [1]}", "tag"),
+    "a tag of YAML's own": ("{from: !!str 7, to: t, shape: [1]}", "tag"),
+    "an anchor": ("{from: &v v, to: t, shape: [1]}", "anchor or alias 'v'"),
+    "an alias": ("{from: *v, to: t, shape: [1]}", "anchor or alias 'v'"),
+    "a merge": ("{<<: {from: v}, to: t, shape: [1]}", "merge"),
+    "a key twice": ("{from: v, from: w, to: t, shape: [1]}", "'from' a second time"),
+    "a key that is a number": ("{1: v, to: t, shape: [1]}", "the key 1"),
+    "a key that is a list": ("{[from]: v, to: t, shape: [1]}", "the key a list"),
+    # What only config.json's values show:
+    "an unknown name in a loop": ("{from: v, to: t, shape: [1], for: {i: layers}}", "'layers' is not known"),
+    "an unknown name in a shape": ("{from: v, to: t, shape: [2 * width]}", "'width' is not known"),
+    "an unknown name in from": ("{from: \"v{k}\", to: t, shape: [1]}", "'k' is not known"),
+    "an unknown name in to": ("{from: v, to: \"t{k}\", shape: [1]}", "'k' is not known"),
+    "an unknown name in a condition": ("{from: v, to: t, shape: [1], when: {mode: x}}", "'mode'"),
+    "a call": ("{from: v, to: t, shape: [abs(n)]}", "abs(n)"),
+    "a power": ("{from: v, to: t, shape: [n ** 9]}", "n ** 9"),
+    "a true division": ("{from: v, to: t, shape: [n / 2]}", "n / 2"),
+    "an attribute": ("{from: \"v{n.real}\", to: t, shape: [1]}", "n.real"),
+    "a division by zero": ("{from: v, to: t, shape: [n // 0]}", "division by zero"),
+    "text for a number": ("{from: v, to: t, shape: [word]}", "'word'"),
+    "arithmetic on text": ("{from: v, to: t, shape: [word + 1]}", "not whole numbers"),
+    "a loop below zero": ("{from: v, to: \"t{i}\", shape: [1], for: {i: 0 - n}}", "-3 times"),
+    "a loop without end": ("{from: v, to: \"t{i}\", shape: [1], for: {i: n * 1000000}}", "3000000 times"),
+    "loops without end": ("{from: v, to: t, shape: [1], for: {i: 1000, j: 1001}}", "1001000 times"),
+    "an unmatched brace": ("{from: \"v{n\", to: t, shape: [1]}", "unmatched brace"),
+    "an expression without end": (f"{{from: v, to: t, shape: [{'n+' * 200}n]}}", "characters"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", RULES)
+def test_a_mistake_in_a_rule_is_named_with_its_line(write: Write, what: str) -> None:
+    rule, word = RULES[what]
+    text = one_rule(f"{{from: w, to: u, shape: [1]}}\n    - {rule} {CULPRIT}", "config: {n: 3, word: text}")
+    problems = mistakes(text, write)
+    assert {problem.where for problem in problems} == set(lines(text))
+    assert any(word in f"{problem.found} {problem.wanted}" for problem in problems), problems
+
+
+SOUND = "architectures: {M: {parts: [p]}}"
+RULE = "{from: v, to: t, shape: [1], for: {i: 2}}"
+P = "parts: {p: []}\n"
+M = f"{P}architectures:\n  M:"
+FILES = {
+    "an unknown key at the top": ("modeltype: x #!\n" + SOUND, "modeltype"),
+    "an unknown key over a block": ("parts:\n  p: []\nrules: #!\n  - {from: v}\n" + SOUND, "rules"),
+    "an unknown key of a part": ("parts:\n  p:\n    loops: {i: 3} #!\n    tensors: []\n" + SOUND, "loops"),
+    "an unknown key of at": ("parts:\n  p:\n    at: {from: a, too: b} #!\n    tensors: []\n" + SOUND, "too"),
+    "a part without tensors": ("parts:\n  p: {for: {i: 3}} #!\n" + SOUND, "no tensors"),
+    "tensors that are no list": ("parts:\n  p:\n    tensors: {from: v} #!\n" + SOUND, "tensors: a list"),
+    "a part that is text": ("parts:\n  p: all #!\n" + SOUND, "a part: a mapping"),
+    "a loop of the part again":
+        (f"parts:\n  p:\n    for: {{i: 3}}\n    tensors:\n      - {RULE} #!\n{SOUND}", "the loop i a second time"),
+    "an unknown key of an architecture": (M + "\n    parts: [p]\n    prefix: x #!\n", "prefix"),
+    "an architecture without parts": (M + " {let: {a: b}} #!\n", "no parts"),
+    "parts of an architecture as text": (M + " {parts: p} #!\n", "parts: a list"),
+    "a part that is not there": (M + " #!\n    parts: [p, q]\n", "the part 'q'"),
+    "a drop without why": ("drop:\n  - {from: x} #!\n" + SOUND, "nothing is dropped silently"),
+    "a drop without from": ("drop:\n  - {why: x} #!\n" + SOUND, "no from"),
+    "a drop with an empty why": ("drop:\n  - {from: x, why: \"\"} #!\n" + SOUND, "why: text"),
+    "an unknown key of a drop": ("drop:\n  - {from: x, why: y, unless: z} #!\n" + SOUND, "unless"),
+    "drops that are no list": ("drop: {from: x, why: y} #!\n" + SOUND, "drop: a list"),
+    "a drop of an architecture without why": (M + "\n    parts: [p]\n    drop:\n      - {from: x} #!\n", "why"),
+    "an unknown name in a drop":
+        ("parts: {p: []}\ndrop:\n  - {from: \"{k}/x\", why: y} #!\n" + SOUND, "'k' is not known"),
+    "a list for a constant": ("let:\n  a: [1] #!\n" + SOUND, "text or a whole number"),
+    "a constant that is no name": ("let:\n  a-b: 1 #!\n" + SOUND, "'a-b'"),
+    "a list for a default": ("config:\n  a: [1] #!\n" + SOUND, "a single value"),
+    "config that is a list": ("config: [a] #!\n" + SOUND, "config: a mapping"),
+    "architectures that are a list": ("architectures: [M] #!\n", "architectures: a mapping"),
+    "an unknown name in a constant": (M + " {parts: [p], let: {r: \"{bass}.\"}} #!\n", "'bass' is not known"),
+    "an unknown name in an architecture":
+        (P + "architectures:\n  \"{famly}M\": {parts: [p]} #!\n", "'famly' is not known"),
+    "an architecture of two names": ("let: {f: M}\n" + M + " {parts: [p]}\n  \"{f}\": {parts: []} #!\n", "second time"),
+    "a path to extend": ("extends: ../roberta #!\n" + SOUND, "../roberta"),
+    "an absolute path to extend": ("extends: /etc/passwd #!\n" + SOUND, "/etc/passwd"),
+    "an unknown mapping to extend": ("extends: roberto #!\n" + SOUND, "roberto"),
+    "a number to extend": ("extends: 7 #!\n" + SOUND, "extends: text"),
+    "a list": ("- a #!\n", "a mapping file: a mapping"),
+    "text": ("just text #!\n", "a mapping file: a mapping"),
+    "a second document": ("parts: {p: []}\n--- #!\nparts: {}\n", "another document"),
+    "no YAML": ("parts: {p: []}\n  architectures: [ #!\n", "did not find expected"),
+    "a part twice": ("parts:\n  p: []\n  p: [] #!\n" + SOUND, "a second time"),
+    "a key too deep": (f"parts:\n  p: {'[' * 20}{']' * 20} #!\n", "nested too deep"),
+    "brackets without end": (f"parts:\n  p: {'[' * 400_000} #!\n", "nested too deep"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", FILES)
+def test_a_mistake_in_a_file_is_named_with_its_line(write: Write, what: str) -> None:
+    text, word = FILES[what]
+    problems = mistakes(text, write)
+    assert {problem.where for problem in problems} == set(lines(text))
+    assert any(word in f"{problem.found} {problem.wanted}" for problem in problems), problems
+
+
+@pytest.mark.parametrize(
+    ("data", "word"),
+    [
+        (b"", "an empty file"),
+        (b"# nothing but this\n", "an empty file"),
+        (b"model_type: \xff\xfe\n", "utf-8"),
+        (b"model_type: a\x00b\n", ""),
+        (b"#" * ((1 << 20) + 1), "1048577 bytes"),
+    ],
+)
+def test_a_file_that_is_no_text_of_sense_is_refused_by_name(tmp_path: Path, data: bytes, word: str) -> None:
+    (tmp_path / "own.yaml").write_bytes(data)
+    with pytest.raises(MappingError) as caught:
+        load_mapping(tmp_path / "own.yaml")
+    (problem,) = caught.value.problems
+    assert problem.where.startswith("own.yaml")
+    assert word in problem.found
+
+
+def test_all_mistakes_of_a_file_are_reported_at_once(write: Write) -> None:
+    text = """
+modeltype: x #!
+parts:
+  p:
+    - {from: v, shape: [1]} #!
+    - {from: w, to: u, shape: [1]}
+    - {from: x, to: t, shape: [1], transpose: [0], cast: float16} #!
+    - {from: y, to: s, shape: [n +]} #!
+architectures:
+  M: {parts: [p], prefix: x} #!
+drop:
+  - {from: z} #!
+"""
+    assert [problem.where for problem in mistakes(text, write)] == lines(text)
+
+
+def test_all_rules_that_cannot_be_evaluated_are_reported_at_once(write: Write) -> None:
+    text = """
+parts:
+  p:
+    - {from: v, to: t, shape: [a]} #!
+    - {from: w, to: u, shape: [1]}
+    - {from: "x{b}", to: s, shape: [1]} #!
+architectures: {M: {parts: [p]}}
+drop:
+  - {from: "{c}", why: d} #!
+"""
+    assert [problem.where for problem in mistakes(text, write)] == lines(text)
+
+
+def test_a_circle_of_extends_is_refused(write: Write) -> None:
+    write("extends: b.yaml\n", "a.yaml")
+    write("extends: c.yaml\n", "b.yaml")
+    path = write("extends: a.yaml\n", "c.yaml")
+    with pytest.raises(MappingError, match="circle"):
+        load_mapping(path)
+    with pytest.raises(MappingError, match="circle"):
+        load_mapping(write("extends: self.yaml\n", "self.yaml"))
+
+
+def test_a_mistake_in_an_extended_file_names_that_file(write: Write) -> None:
+    write("parts:\n  p:\n    - {from: v}\n", "base.yaml")
+    with pytest.raises(MappingError) as caught:
+        load_mapping(write("extends: base.yaml\n"))
+    assert {problem.where for problem in caught.value.problems} == {"base.yaml:3"}
+
+
+@pytest.mark.parametrize("name", ["robarta", "/nowhere/own.yaml", "", "."])
+def test_a_mapping_that_is_not_there_is_refused(name: str) -> None:
+    with pytest.raises(MappingError) as caught:
+        load_mapping(name)
+    assert "roberta" in str(caught.value)
+
+
+def test_an_unknown_model_or_architecture_is_refused_with_the_nearest() -> None:
+    with pytest.raises(MappingError, match="the nearest is roberta"):
+        find_mapping("robertta", None)
+    with pytest.raises(MappingError, match="no model_type"):
+        find_mapping(None, None)
+    with pytest.raises(MappingError, match="the nearest is RobertaForMaskedLM"):
+        expand(load_mapping("roberta"), "RobertaMaskedLM", {})
+
+
+# Extending ----------------------------------------------------------------------------------------------------------
+
+
+def test_ones_own_file_overrides_a_part_and_adds_a_drop(write: Write) -> None:
+    text = """
+extends: roberta
+parts:
+  pooler:
+    - {from: own/pool, to: pool.weight, shape: [hidden_size]}
+drop:
+  - {from: "debug/**", why: "left by a debugger"}
+"""
+    shipped, own = load_mapping("roberta"), load_mapping(write(text))
+    assert architecture_names(own) == architecture_names(shipped)
+    assert own.model_type == "roberta"
+    config: dict[str, Value] = {**own.config, "num_hidden_layers": 1, "num_labels": 2}
+    before, after = (expand(mapping, "RobertaModel", config) for mapping in (shipped, own))
+    kept = [a for a in before.assignments if a.part != "pooler"]
+    assert [a for a in after.assignments if a.part != "pooler"] == kept
+    assert [(a.sources, a.where) for a in after.assignments if a.part == "pooler"] == [(("own/pool",), "own.yaml:5")]
+    assert [d.pattern for d in after.drops] == [*(d.pattern for d in before.drops), "debug/**"]
+    assert mapping_digest(own) != mapping_digest(shipped)
+    assert [label for label, _ in own.files] == [*(label for label, _ in shipped.files), "own.yaml"]
+
+
+def test_a_file_beside_may_be_extended_and_constants_and_defaults_are_ones_own(write: Write) -> None:
+    write(one_rule('{from: "{base}/v", to: "t{n}", shape: [n]}', "let: {base: a}\nconfig: {n: 1}"), "base.yaml")
+    path = write("extends: base.yaml\nlet: {base: b}\nconfig: {n: 2}\n")
+    assert fitted(path, {"b/v": (2,)}).specs == (TensorSpec("t2", BY_NAME["float32"], (2,)),)
+
+
+# Fitting ------------------------------------------------------------------------------------------------------------
+
+
+def test_every_thing_that_does_not_fit_is_listed_at_once(write: Write) -> None:
+    text = """
+parts:
+  p:
+    - {from: missing, to: a, shape: [1]}
+    - {from: twice, to: b, shape: [2]}
+    - {from: twice, to: c, shape: [2]}
+    - {from: one, to: d, shape: [1]}
+    - {from: two, to: d, shape: [1]}
+    - {from: turned, to: e, shape: [2, 3]}
+    - {from: flat, to: f, shape: [1], transpose: [1, 0]}
+    - {copy: nothing, to: g}
+architectures: {M: {parts: [p]}}
+"""
+    shapes: Shapes = {"twice": (2,), "one": (1,), "two": (1,), "turned": (3, 2), "flat": (1,), "foreign": (9,)}
+    text_of = {problem.where: f"{problem.found} {problem.wanted}" for problem in refused(write(text), shapes)}
+    assert {"source: variable missing", "source: variable twice", "source: tensor d"} <= text_of.keys()
+    assert {"source: variable turned", "source: variable flat", "source: variable foreign"} <= text_of.keys()
+    assert "own.yaml:5" in text_of["source: variable twice"]
+    assert "own.yaml:6" in text_of["source: variable twice"]
+    assert "own.yaml:8" in text_of["source: tensor d"]
+    assert "[3, 2]" in text_of["source: variable turned"]
+    assert "[2, 3]" in text_of["source: variable turned"]
+
+
+def test_a_copy_of_what_no_rule_makes_is_refused(write: Write) -> None:
+    text = "parts:\n  p:\n    - {copy: t, to: u}\n    - {from: v, to: t, shape: [1]}\n" + SOUND
+    (problem,) = refused(write(text), {"v": (1,)})
+    assert "tensor u" in problem.where
+    assert "own.yaml:3" in problem.remedy
+
+
+def slices(*cuts: tuple[int, int], axis: int = 0) -> str:
+    pairs = [f"{{axis: {axis}, start: {start}, stop: {stop}}}" for start, stop in cuts]
+    rules = [f"    - {{from: v, to: t{i}, shape: [{b - a}, 2], slice: {pairs[i]}}}" for i, (a, b) in enumerate(cuts)]
+    return "parts:\n  p:\n" + "\n".join(rules) + "\n" + SOUND
+
+
+def looped(length: int, count: int, start: str, stop: str, axis: int = 0) -> str:
+    cut = f"slice: {{axis: {axis}, start: {start}, stop: {stop}}}"
+    return one_rule(f'{{from: v, to: "t{{i}}", shape: [{length}, 2], for: {{i: {count}}}, {cut}}}')
+
+
+def test_slices_that_tile_their_variable_are_taken(write: Write) -> None:
+    plan = fitted(write(looped(2, 3, "2 * i", "2 * i + 2")), {"v": (6, 2)})
+    assert [(spec.name, spec.shape) for spec in plan.specs] == [("t0", (2, 2)), ("t1", (2, 2)), ("t2", (2, 2))]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        looped(2, 2, "2 * i", "2 * i + 2"),  # too few
+        looped(2, 3, "2 * i + 1", "2 * i + 3"),  # not from the start
+        looped(2, 5, "i", "i + 2"),  # overlapping
+        looped(1, 3, "2 * i", "2 * i + 1"),  # with holes
+        looped(6, 2, "0", "6"),  # twice the whole
+        looped(2, 4, "2 * i", "2 * i + 2"),  # beyond the end
+        looped(2, 3, "2 * i", "2 * i + 2", axis=1),  # along an axis that is shorter
+        looped(2, 3, "2 * i", "2 * i + 2", axis=5),  # along an axis that is none
+        one_rule("{from: v, to: t, shape: [2, 2], slice: {axis: 0, start: 0, stop: 2}}"),
+        one_rule("{from: v, to: t, shape: [0, 2], slice: {axis: 0, start: 2, stop: 2}}"),
+        one_rule("{from: v, to: t, shape: [1, 2], slice: {axis: 7, start: 0, stop: 1}}"),
+        one_rule("{from: [v, v], to: t, shape: [12, 2], concat: 0}"),
+    ],
+)
+def test_slices_that_do_not_tile_their_variable_are_refused(write: Write, text: str) -> None:
+    problems = refused(write(text), {"v": (6, 2)})
+    assert all(problem.where == "source: variable v" or "v, v" in problem.where for problem in problems)
+
+
+def test_slices_by_several_rules_are_refused(write: Write) -> None:
+    (problem,) = refused(write(slices((0, 2), (2, 6))), {"v": (6, 2)})
+    assert "own.yaml:3 and own.yaml:4" in problem.found
+
+
+OPTIONAL = """
+parts:
+  p:
+    - {from: v, to: t, shape: [1]}
+  extra:
+    - {from: x, to: a, shape: [1]}
+    - {from: y, to: b, shape: [1]}
+architectures: {M: {parts: [p, "extra?"]}}
+"""
+
+
+def test_an_optional_part_may_be_there_or_absent_but_not_half(write: Write) -> None:
+    path = write(OPTIONAL)
+    whole = fitted(path, {"v": (1,), "x": (1,), "y": (1,)})
+    assert [spec.name for spec in whole.specs] == ["t", "a", "b"]
+    assert whole.notes == ()
+    without = fitted(path, {"v": (1,)})
+    assert [spec.name for spec in without.specs] == ["t"]
+    assert without.notes == ("the source has no extra: the output has none either",)
+    (problem,) = refused(path, {"v": (1,), "y": (1,)})
+    assert problem.where == "source: variable x"
+
+
+# What ships ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", shipped_names())
+def test_what_ships_is_sound(name: str) -> None:
+    mapping = load_mapping(name)
+    assert lint(mapping) == len(architecture_names(mapping)) > 0
+    assert find_mapping(mapping.model_type, None) == mapping
+    for architecture in architecture_names(mapping):
+        assert architecture_names(find_mapping(None, architecture)).keys() >= {architecture}
+
+
+def test_lint_finds_what_a_glance_does_not(write: Write) -> None:
+    text = """
+config: {n: 1, mode: a}
+parts:
+  p:
+    - {from: v, to: t, shape: [1]}
+    - {from: w, to: t, shape: [1], when: {mode: b}}
+  unused: []
+architectures:
+  M: {parts: [p]}
+"""
+    with pytest.raises(MappingError) as caught:
+        lint(load_mapping(write(text)))
+    found = " ".join(problem.found for problem in caught.value.problems)
+    assert "the part unused" in found
+    assert "t made 2 times" in found
+
+
+ALL = [(name, architecture) for name in shipped_names() for architecture in architecture_names(load_mapping(name))]
+
+
+@st.composite
+def models(draw: st.DrawFn) -> Model:
+    """A shipped mapping, an architecture, a small config, the variables that fit, and those of optional parts."""
+    name, architecture = draw(st.sampled_from(ALL))
+    mapping = load_mapping(name)
+    config: dict[str, Value] = {"num_labels": draw(st.integers(1, 5))}
+    for key, default in mapping.config.items():
+        if isinstance(default, bool):
+            config[key] = draw(st.booleans())
+        elif isinstance(default, int):
+            config[key] = draw(st.integers(1, 3 if "layer" in key else 9))
+        else:
+            config[key] = default
+    table = expand(mapping, architecture, config)
+    shapes: Shapes = {}
+    optional = set()
+    for assignment in table.assignments:
+        for source in assignment.sources:
+            # All that ships is taken whole: as it is, or turned.
+            assert all(type(op).__name__ == "Transpose" for op in assignment.ops), assignment
+            shape = assignment.shape
+            for op in reversed(assignment.ops):
+                shape = tuple(shape[list(op.perm).index(axis)] for axis in range(len(shape)))  # type: ignore[union-attr]
+            shapes[source] = shape
+            if assignment.part in table.optional:
+                optional.add(source)
+    return name, architecture, config, shapes, frozenset(optional)
+
+
+def plan_of(model: Model, shapes: Shapes) -> Plan:
+    name, architecture, config, *_ = model
+    return fitted(shipped_directory() / f"{name}.yaml", shapes, config, architecture)
+
+
+def problems_of(model: Model, shapes: Shapes) -> Sequence[Problem]:
+    with pytest.raises(PlanError) as caught:
+        plan_of(model, shapes)
+    return caught.value.problems
+
+
+@given(models(), st.data())
+@settings(deadline=None, max_examples=150)
+def test_a_shipped_mapping_takes_its_own_set_and_no_other(model: Model, data: st.DataObject) -> None:
+    *_, shapes, optional = model
+    plan = plan_of(model, shapes)
+    assert {spec.name for entry in plan.entries for spec in entry.sources} == shapes.keys()
+    assert not plan.dropped
+    victim = data.draw(st.sampled_from(sorted(shapes)))
+    rest = {name: shape for name, shape in shapes.items() if name != victim}
+
+    if optional != {victim}:
+        assert any(problem.where.endswith(f": variable {victim}") for problem in problems_of(model, rest))
+
+    foreign = data.draw(st.sampled_from(["foreign/kernel", f"{victim}/more", f"{victim}_1", f"prefix/{victim}"]))
+    (problem,) = problems_of(model, {**shapes, foreign: (3,)})
+    assert problem.where.endswith(f": variable {foreign}")
+
+    (renamed, unknown) = problems_of(model, {**rest, f"other/{victim}": shapes[victim]})
+    assert renamed.where.endswith(f": variable {victim}")
+    assert unknown.where.endswith(f": variable other/{victim}")
+
+    shape = shapes[victim]
+    axis = data.draw(st.integers(0, len(shape) - 1))
+    changed = [
+        (*shape[:axis], shape[axis] + data.draw(st.sampled_from([1, 7])), *shape[axis + 1 :]),
+        (*shape, 1),
+        (1, *shape),
+        shape[1:],
+    ]
+    (problem,) = problems_of(model, {**shapes, victim: data.draw(st.sampled_from(changed))})
+    assert problem.where.endswith(f": variable {victim}")
+
+
+@given(models())
+@settings(deadline=None, max_examples=60)
+def test_without_a_whole_optional_part_a_shipped_mapping_says_so_and_goes_on(
+    model: Model,
+) -> None:
+    *_, shapes, optional = model
+    plan = plan_of(model, {name: shape for name, shape in shapes.items() if name not in optional})
+    assert len(plan.notes) == bool(optional)
+    assert len(plan.entries) == len(plan_of(model, shapes).entries) - len(optional)

@@ -1,0 +1,215 @@
+"""s3://, gs://, hf:// and whatever else fsspec opens.
+
+Each kind's own package signs, connects and translates; here its answers become the few that a Store gives, and its
+exceptions one error a user understands.
+"""
+
+from __future__ import annotations
+
+import errno
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from transcoder.errors import Problem, SourceError
+from transcoder.sources.remote import INSTALL, Stat
+from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, changed, redacted, retry_after
+
+PACKAGES = {
+    "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs",
+    "hf": "huggingface_hub", "sftp": "paramiko", "ssh": "paramiko",
+}  # fmt: skip
+# What file systems call the state of a file's content; of these, those that one has.
+IDENTITY = ("size", "ETag", "etag", "VersionId", "generation", "md5Hash", "blob_id", "xet_hash", "mtime",
+            "LastModified", "last_modified", "updated")  # fmt: skip
+# Faults of connections in the libraries below: aiohttp, botocore, httpx, requests.
+TRANSIENT = frozenset({
+    "ClientConnectionError", "ClientPayloadError", "ConnectionClosedError", "ConnectTimeoutError",
+    "EndpointConnectionError", "HTTPClientError", "IncompleteReadError", "ReadTimeoutError", "ResponseStreamingError",
+    "TransportError", "ConnectionError", "Timeout", "ChunkedEncodingError", "IncompleteRead", "ProtocolError",
+})  # fmt: skip
+TRANSIENT_ERRNO = frozenset({errno.EAGAIN, errno.EBUSY, errno.EPIPE, errno.ETIMEDOUT, errno.ENETUNREACH,
+                             errno.EHOSTUNREACH, errno.ENETDOWN})  # fmt: skip
+
+
+class Filesystem:
+    """An fsspec file system."""
+
+    lists_all = True
+
+    def __init__(self, files: Any, protocol: str, key: str, lead: str) -> None:
+        self._files = files
+        self._protocol = protocol
+        self._lead = lead  # the slashes that keys of this file system begin with
+        self._handles: dict[str, list[Any]] = {}
+        self._lock = threading.Lock()
+        self.floor = 1
+        if protocol == "hf":  # org/name@revision, datasets/org/name@revision
+            self.floor = 3 if key.partition("/")[0] in ("datasets", "spaces") else 2
+
+    @classmethod
+    def at(cls, url: str) -> tuple[Filesystem, str]:
+        protocol = url.partition("::")[0].partition("://")[0].lower()
+        package = PACKAGES.get(protocol)
+        try:
+            from fsspec.core import url_to_fs
+
+            # Listings are kept for one opening, by the Session: a second one must see what changed.
+            files, path = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+        except ImportError as error:
+            needed = f"{INSTALL} {package}" if package and package != "huggingface_hub" else INSTALL
+            found = f"{error.name or package or 'a package'} is not installed"
+            raise SourceError(
+                f"reading {protocol}:// needs a package",
+                Problem(redacted(url), found, f"the package that opens {protocol}://", needed),
+            ) from None
+        except Exception as error:
+            raise SourceError(
+                "no such URL",
+                Problem(
+                    redacted(url),
+                    redacted(f"{type(error).__name__}: {error}"),
+                    "https://, s3://, gs://, hf:// or another kind that fsspec opens",
+                    "check the URL and the options of its kind",
+                ),
+            ) from None
+        key = path.strip("/")
+        return cls(files, protocol, key, path[: len(path) - len(path.lstrip("/"))]), key
+
+    def shown(self, key: str) -> str:
+        return redacted(f"{self._protocol}://{self._lead}{key}") if self._protocol != "hf" else f"hf://{key}"
+
+    def stat(self, key: str) -> Stat | None:
+        with self._translated(key):
+            try:
+                return self._stat(key)
+            except (FileNotFoundError, NotADirectoryError):
+                return None
+
+    def _stat(self, key: str) -> Stat:
+        info = self._files.info(self._lead + key)
+        if info["type"] == "directory":
+            return Stat(0, is_dir=True)
+        if not isinstance(info.get("size"), int):
+            raise SourceError(
+                f"can't read {self.shown(key)}",
+                Problem(self.shown(key), "a file of unknown size", "a file", "fetch it to the disk first"),
+            )
+        identity = tuple((name, str(info[name])) for name in IDENTITY if info.get(name) is not None)
+        return Stat(info["size"], identity=identity)
+
+    def listing(self, key: str) -> dict[str, bool]:
+        with self._translated(key):
+            try:
+                entries = self._files.ls(self._lead + key, detail=True)
+            except (FileNotFoundError, NotADirectoryError):
+                return {}
+        found = {}
+        for entry in entries:
+            path = str(entry["name"]).strip("/")
+            name = path[len(key) + 1 :] if key else path
+            if path != key and path.startswith(key) and name and "/" not in name:
+                found[name] = entry["type"] == "directory"
+        return dict(sorted(found.items()))
+
+    def read(self, key: str, stat: Stat, start: int, buffer: memoryview) -> int:
+        try:
+            with self._translated(key), self._handle(key, stat) as file:
+                file.seek(start)
+                data = file.read(len(buffer))
+        except (FileNotFoundError, NotADirectoryError):
+            raise changed(self.shown(key), "no such file", "the file that was opened") from None
+        if len(data) > len(buffer):
+            raise changed(self.shown(key), f"{len(data)} bytes", f"the {len(buffer)} bytes that were asked for")
+        buffer[: len(data)] = data
+        return len(data)
+
+    def check(self, key: str, stat: Stat) -> None:
+        self._files.invalidate_cache()
+        found = self.stat(key)
+        if found is None or found.identity != stat.identity:
+            now = dict(found.identity) if found else {}
+            names = [name for name, value in stat.identity if now.get(name) != value]
+            raise changed(
+                self.shown(key),
+                ", ".join(f"{name} {now.get(name, 'none')}" for name in names),
+                ", ".join(f"{name} {value}" for name, value in stat.identity if name in names),
+            )
+
+    @contextmanager
+    def _handle(self, key: str, stat: Stat) -> Iterator[Any]:
+        """A file object that nobody else uses meanwhile. It caches nothing; after a fault it is not used again.
+
+        Where the file system can, it reads no version but the one that it was opened on (S3's If-Match).
+        """
+        with self._lock:
+            idle = self._handles.setdefault(key, [])
+            file = idle.pop() if idle else None
+        if file is None:
+            file = self._files.open(self._lead + key, "rb", cache_type="none")
+            self.check(key, stat)
+        try:
+            yield file
+        except BaseException:
+            file.close()
+            raise
+        with self._lock:
+            idle.append(file)
+
+    @contextmanager
+    def _translated(self, key: str) -> Iterator[None]:
+        """FileNotFoundError as it is, Transient for what may pass, SourceError for all else."""
+        try:
+            yield
+        except (SourceError, Transient, FileNotFoundError, NotADirectoryError):
+            raise
+        except Exception as error:
+            where, status = self.shown(key), _status(error)
+            found = redacted(f"{type(error).__name__}: {error}")
+            if type(error).__name__ == "FileExpired" or status == 412:
+                raise changed(where, "another version", "the one that was opened") from None
+            if _is_transient(error, status):
+                raise Transient(found, retry_after(_header(error, "Retry-After"))) from None
+            raise SourceError(
+                f"can't read {where}",
+                Problem(
+                    where, found, "a file that can be read", "check the URL, the credentials and what they may read"
+                ),
+            ) from None
+
+
+def _status(error: BaseException | None) -> int | None:
+    """The HTTP status behind an exception, in the places where the libraries put it."""
+    while error is not None:
+        response = getattr(error, "response", None)
+        if isinstance(response, dict):  # botocore
+            status = response.get("ResponseMetadata", {}).get("HTTPStatusCode")
+        else:  # aiohttp, gcsfs; requests, httpx
+            status = getattr(error, "status", None) or getattr(error, "code", None)
+            status = status or getattr(response, "status_code", None)
+        if isinstance(status, int) and 100 <= status < 600:
+            return status
+        error = error.__cause__
+    return None
+
+
+def _header(error: BaseException, name: str) -> str | None:
+    response = getattr(error.__cause__ or error, "response", None)
+    if isinstance(response, dict):
+        response = response.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        name = name.lower()
+    else:
+        response = getattr(response, "headers", None) or {}
+    value = response.get(name)
+    return str(value) if value is not None else None
+
+
+def _is_transient(error: Exception, status: int | None) -> bool:
+    if status is not None:
+        return status in TRANSIENT_STATUS or status >= 500
+    if isinstance(error, (ConnectionError, TimeoutError)):
+        return True
+    if isinstance(error, OSError) and error.errno in TRANSIENT_ERRNO:
+        return True
+    return any(kind.__name__ in TRANSIENT for kind in type(error).__mro__)

@@ -1,0 +1,194 @@
+"""A remote file by ranges: what is fetched for a read, what is kept, and that it is whole.
+
+A variable's bytes are fetched exactly and once, up to READ_AHEAD at a time. Everything else (HDF5's groups, headers,
+archives' directories) is read in small pieces here and there, so it is fetched by blocks, which are kept: a
+variable that shares one takes it from there.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from transcoder.sources.remote import Stat, Store
+from transcoder.sources.remote.retry import Transient, attempt
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+BLOCK = 1 << 15
+KEPT = 512  # blocks of a source: 16 MiB
+LONGEST_RUN = 32  # blocks that one request asks for beyond what is wanted, where reads follow each other
+READ_AHEAD = 8 << 20  # of one variable, in each thread
+
+
+class Blocks:
+    """The blocks of all files of a source that were used last."""
+
+    def __init__(self) -> None:
+        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def get(self, key: str, number: int) -> bytes | None:
+        with self._lock:
+            block = self._kept.get((key, number))
+            if block is not None:
+                self._kept.move_to_end((key, number))
+            return block
+
+    def put(self, key: str, number: int, block: bytes) -> None:
+        with self._lock:
+            self._kept[key, number] = block
+            if len(self._kept) > KEPT:
+                self._kept.popitem(last=False)
+
+
+class RemoteFile:
+    """Ranges of one file, from any thread. `where` is what messages call it."""
+
+    def __init__(self, where: str, key: str, stat: Stat, store: Store, blocks: Blocks) -> None:
+        self.size = stat.st_size
+        self._where = where
+        self._key = key
+        self._stat = stat
+        self._store = store
+        self._blocks = blocks
+        self._runs: OrderedDict[int, int] = OrderedDict()  # block after a fetch -> how many that fetched
+        self._lock = threading.Lock()
+        self._ahead = threading.local()
+
+    def read_into(self, start: int, buffer: memoryview, end: int | None) -> None:
+        """Fill `buffer` from byte `start`. What is to be read from there ends at `end`; None where nobody knows.
+
+        Raises SourceError: the connection does not hold, or the file changed.
+        """
+        stop = start + len(buffer)
+        if stop <= len(self._stat.head):
+            buffer[:] = self._stat.head[start:stop]
+        elif end is None:
+            self._read_blocks(start, buffer)
+        elif self._has_ahead(start) or (stop < end and start == getattr(self._ahead, "next", None)):
+            self._read_ahead(start, buffer, end)
+        elif stop < end and len(buffer) < BLOCK:
+            self._read_blocks(start, buffer)  # runs of slices: short, with gaps
+        else:
+            self._read_exactly(start, buffer)
+        self._ahead.next = stop
+
+    def check_unchanged(self) -> None:
+        """Raises SourceError where the file is not the one that was opened any more."""
+        attempt(self._where, lambda: self._store.check(self._key, self._stat))
+
+    def _has_ahead(self, start: int) -> bool:
+        first, data = getattr(self._ahead, "window", (0, b""))
+        return bool(first <= start < first + len(data))
+
+    def _read_ahead(self, start: int, buffer: memoryview, end: int) -> None:
+        done = 0
+        while done < len(buffer):
+            at = start + done
+            if not self._has_ahead(at):
+                self._ahead.window = (0, b"")  # two of them are never held
+                data = bytearray(min(READ_AHEAD, end - at))
+                self._read_exactly(at, memoryview(data))
+                self._ahead.window = (at, data)
+            first, data = self._ahead.window
+            count = min(len(buffer) - done, first + len(data) - at)
+            buffer[done : done + count] = memoryview(data)[at - first : at - first + count]
+            done += count
+        if start + done == end:
+            self._ahead.window = (0, b"")
+
+    def _read_exactly(self, start: int, buffer: memoryview) -> None:
+        """One request for what no kept block at either end has."""
+        first, last = 0, len(buffer)
+        while first < last and (found := self._kept(start + first)) is not None:
+            piece = found[: last - first]
+            buffer[first : first + len(piece)] = piece
+            first += len(piece)
+        while first < last and (block := self._blocks.get(self._key, (start + last - 1) // BLOCK)) is not None:
+            begin = (start + last - 1) // BLOCK * BLOCK
+            low = max(first, begin - start)
+            buffer[low:last] = block[start + low - begin : start + last - begin]
+            last = low
+        if first < last:
+            self._fetch(start + first, buffer[first:last])
+
+    def _kept(self, at: int) -> bytes | None:
+        """What is kept from byte `at` to the end of its block."""
+        if at < len(self._stat.head):
+            return self._stat.head[at:]
+        block = self._blocks.get(self._key, at // BLOCK)
+        return None if block is None else block[at % BLOCK :]
+
+    def _read_blocks(self, start: int, buffer: memoryview) -> None:
+        done = 0
+        while done < len(buffer):
+            at = start + done
+            found = self._kept(at)
+            if found is None:
+                found = self._fetch_blocks(at // BLOCK, -(-(start + len(buffer)) // BLOCK))[at % BLOCK :]
+            count = min(len(found), len(buffer) - done)
+            buffer[done : done + count] = found[:count]
+            done += count
+
+    def _fetch_blocks(self, first: int, stop: int) -> bytes:
+        """Blocks `first` to `stop`, as far as none of them is kept, and more where this continues another fetch."""
+        with self._lock:
+            run = min(2 * self._runs.pop(first, 0), LONGEST_RUN)
+        last = first + 1
+        while last < max(stop, first + run) and last * BLOCK < self.size and self._kept(last * BLOCK) is None:
+            last += 1
+        begin, end = first * BLOCK, min(last * BLOCK, self.size)
+        data = bytearray(end - begin)
+        self._fetch(begin, memoryview(data))
+        with self._lock:
+            self._runs[last] = last - first
+            if len(self._runs) > KEPT:
+                self._runs.popitem(last=False)
+        fetched = bytes(data)
+        for number in range(first, last):
+            self._blocks.put(self._key, number, fetched[(number - first) * BLOCK : (number - first + 1) * BLOCK])
+        return fetched
+
+    def _fetch(self, start: int, buffer: memoryview) -> None:
+        """Fill `buffer` from the store; an attempt goes on where the one before it was cut."""
+        done = 0
+
+        def once() -> None:
+            nonlocal done
+            done += self._store.read(self._key, self._stat, start + done, buffer[done:])
+            if done < len(buffer):
+                raise Transient(f"{done} of the {len(buffer)} bytes from {start} on, then the connection ended")
+
+        attempt(self._where, once)
+
+
+class Reading(io.RawIOBase):
+    """A remote file as a file object."""
+
+    def __init__(self, file: RemoteFile) -> None:
+        self._file = file
+        self._at = 0
+
+    def readable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence]
+        return self._at
+
+    def tell(self) -> int:
+        return self._at
+
+    def readinto(self, buffer: WriteableBuffer) -> int:
+        view = memoryview(buffer).cast("B")
+        count = max(0, min(len(view), self._file.size - self._at))
+        self._file.read_into(self._at, view[:count], None)
+        self._at += count
+        return count
