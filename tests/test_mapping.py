@@ -699,3 +699,15 @@ def test_without_a_whole_optional_part_a_shipped_mapping_says_so_and_goes_on(
     plan = plan_of(model, {name: shape for name, shape in shapes.items() if name not in optional})
     assert len(plan.notes) == bool(optional)
     assert len(plan.entries) == len(plan_of(model, shapes).entries) - len(optional)
+
+
+def test_a_tensor_with_the_name_of_safetensors_own_metadata_is_refused(write: Write) -> None:
+    path = write(one_rule('{from: a, to: "__metadata__", shape: [2]}'))
+    (problem,) = refused(path, {"a": (2,)})
+    assert "__metadata__" in problem.where
+
+
+def test_a_config_with_an_absurd_number_of_layers_is_refused_at_once(write: Write) -> None:
+    path = write(one_rule('{from: "a/{i}", to: "a.{i}", shape: [2], for: {i: layers}}', "config: {layers: 1}"))
+    with pytest.raises(MappingError, match="times"):
+        fitted(path, {"a/0": (2,)}, {"layers": 10**9})

@@ -856,3 +856,10 @@ def test_the_sizes_in_the_specs_are_those_of_the_data() -> None:
         with open_source(path) as source:
             for name, spec in source.specs.items():
                 assert math.prod(spec.shape) * np.dtype(spec.dtype.numpy).itemsize == len(read(source, name))
+
+
+def test_an_index_of_another_program_beside_the_weights_is_no_checkpoint(tmp_path: Path) -> None:
+    write_keras(tmp_path / "tf_model.h5", {"model": {KERNEL: numbers((4, 3))}})
+    (tmp_path / "faiss.index").write_bytes(b"IxFI" + bytes(100))
+    with open_source(tmp_path) as source:
+        assert source.kind == "keras-h5"

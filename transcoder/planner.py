@@ -20,6 +20,7 @@ from transcoder.ops import Cast, Concat, IllegalOp, Op, Slice, Transpose, infer_
 from transcoder.options import Options
 from transcoder.tensors import BY_NAME, TensorSpec
 
+RESERVED = "__metadata__"  # in a safetensors header
 MOST_SLIPS = 100
 STREAMED = 2 << 20  # bytes at a time where order does not change: read, hashed and written while in the cache
 
@@ -211,6 +212,9 @@ class _Fit:
         assignments = [a for a in table.assignments if a.part not in left_out]
         drafts: dict[str, Draft] = {}
         for assignment in assignments:
+            if assignment.target == RESERVED:
+                found, wanted = "the name of safetensors' own metadata", "another name"
+                self._wrong(f"tensor {RESERVED}", found, wanted, f"mend {assignment.where}")
             if assignment.target in drafts:
                 self._wrong(
                     f"tensor {assignment.target}",

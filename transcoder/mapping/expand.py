@@ -14,7 +14,7 @@ from transcoder.mapping.language import Condition, Loop, Mapping, Rule, Step
 from transcoder.mapping.library import architecture_names
 from transcoder.ops import Cast, Concat, Op, Reshape, Slice, Squeeze, Transpose
 
-MOST = 1_000_000
+MOST = 20_000  # times that a rule is expanded: far beyond any model, far below what a hostile config could ask
 
 
 @dataclass(frozen=True)

@@ -150,7 +150,10 @@ def _is_tensorflow(file: Location) -> bool:
 
 def _checkpoints(directory: Location, files: list[Location]) -> list[Candidate]:
     """The checkpoints in a directory; of several, the one that its `checkpoint` file calls the latest."""
-    found = [_checkpoint(file.with_suffix("")) for file in files if file.suffix == ".index"]
+    # Other programs have .index files too: one is TensorFlow's by what it ends in, or by the data beside it.
+    data = [file.name.rpartition(".data-")[0] for file in files if ".data-" in file.name]
+    indexes = [file for file in files if file.suffix == ".index" and (has_magic(file) or file.stem in data)]
+    found = [_checkpoint(file.with_suffix("")) for file in indexes]
     v1 = [_v1(file) for file in files if file.suffix != ".index" and has_magic(file)]
     found += {candidate.path: candidate for candidate in v1}.values()
     state = directory / "checkpoint"
