@@ -55,7 +55,10 @@ def open_source(path: str | PathLike[str] | RemotePath) -> Source:
         )
     if not candidates:
         raise _nothing(where)
-    return candidates[0].open()
+    try:
+        return candidates[0].open()
+    except OSError as error:  # of a name that an index gives, for one, and no file can have
+        raise unreadable(where, error) from error
 
 
 def check_unchanged(source: Source) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 from functools import partial
+from typing import Literal
 
 import crc32c
 
@@ -236,7 +237,8 @@ class Bundle:
         """The value of a scalar string tensor, verified.
 
         Layout (tensor_bundle.cc, WriteStringTensor): varint64 length, masked crc32c of the length as
-        uint32, the bytes. The entry's crc covers the length as uint32, those 4 bytes, and the bytes.
+        uint32, the bytes. The entry's crc covers the length as uint32, those 4 bytes, and the bytes. Both
+        numbers are in the bundle's byte order.
         """
         entry = self.entries[key]
         path = self.paths[entry.shard]
@@ -247,9 +249,10 @@ class Bundle:
             raise damaged(path, key, str(error), "a string's length") from error
         if entry.shape != () or at + 4 + length != len(data):
             raise damaged(path, key, f"{len(data)} bytes", "one string that fills them")
-        as_uint32 = length.to_bytes(4 if length < 1 << 32 else 8, "little")
+        order: Literal["big", "little"] = "big" if self._swap else "little"
+        as_uint32 = length.to_bytes(4 if length < 1 << 32 else 8, order)
         crc = crc32c.crc32c(as_uint32)
-        if crc != unmask(int.from_bytes(data[at : at + 4], "little")):
+        if crc != unmask(int.from_bytes(data[at : at + 4], order)):
             raise damaged(path, key, "a length that differs from its checksum", "the bytes as they were written")
         self._conclude(entry, crc32c.crc32c(data[at:], crc))
         return data[at + 4 :]

@@ -8,9 +8,13 @@ Source: keras `src/saving/saving_lib.py` (H5IOStore, ShardedH5IOStore).
 from __future__ import annotations
 
 import re
+import struct
 import tempfile
+import threading
 import zipfile
+import zlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from transcoder import strictjson
@@ -21,7 +25,22 @@ from transcoder.tensors import TensorSpec
 
 MEMBER = "model.weights.h5"
 VARIABLE = re.compile(r"(?:.+/)?vars/[^/]+")
+SHARD = re.compile(r"[^/\0]+\.weights\.h5")
 COPIED = 1 << 20
+# zipfile reports damage as any of these, where a length or a place in the archive is wrong.
+DAMAGE = (
+    zipfile.BadZipFile, zlib.error, struct.error,
+    NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Member:
+    """An archive's stored member: where its bytes lie, and their CRC-32."""
+
+    start: int
+    size: int
+    crc: int
 
 
 class Keras3(Closing):
@@ -36,6 +55,8 @@ class Keras3(Closing):
         self.path = path
         self.producer = "Keras 3"
         self._shards: list[HDF5] = []
+        self._unverified: Member | None = None
+        self._lock = threading.Lock()
         self._datasets: dict[str, tuple[HDF5, Dataset]] = {}
         try:
             if path.suffix == ".json":
@@ -70,13 +91,14 @@ class Keras3(Closing):
                 if metadata := _metadata(archive):
                     self.producer = f"Keras {metadata}"
                 if info.compress_type == zipfile.ZIP_STORED:
-                    self._add(HDF5(self.path, (_data_offset(self.path, info), info.file_size)))
+                    self._unverified = Member(_data_offset(self.path, info), info.file_size, info.CRC)
+                    self._add(HDF5(self.path, (self._unverified.start, info.file_size)))
                 else:
                     self._add(self._unpacked(archive, info))
         except KeyError as error:
             wanted = f"a member {MEMBER}"
             raise damaged(self.path, "the archive", "no such member", wanted) from error
-        except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        except DAMAGE as error:
             raise damaged(self.path, "the archive", str(error), "a zip archive as Keras writes it") from error
 
     def _unpacked(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> HDF5:
@@ -89,6 +111,9 @@ class Keras3(Closing):
                     if left < 0:
                         raise damaged(self.path, MEMBER, "more bytes than the archive says", f"{info.file_size}")
                     scratch.write(piece)
+            if left:
+                found = f"{info.file_size - left} bytes"
+                raise damaged(self.path, MEMBER, found, f"{info.file_size}, as the archive says")
             scratch.flush()
             shard = HDF5(Path(scratch.name))
             shard.path = self.path
@@ -111,7 +136,7 @@ class Keras3(Closing):
             Problem(f"{self.path}: {name}", "no such file beside the index", "every shard under its plain name",
                     "fetch or copy the missing shard")
             for name in names
-            if name != Path(name).name or not self.path.with_name(name).is_file()
+            if not SHARD.fullmatch(name) or not self.path.with_name(name).is_file()
         ]  # fmt: skip
         if problems:
             raise SourceError(f"{self.path.name} does not fit its files", problems)
@@ -129,7 +154,22 @@ class Keras3(Closing):
         if problems:
             raise SourceError(f"{self.path.name} disagrees with its files", problems)
 
+    def _verify(self) -> None:
+        """Hold an archive's weights against their CRC-32, in a pass before the first variable: it covers them all."""
+        with self._lock:
+            member, crc = self._unverified, 0
+            if member is None:
+                return
+            with RangeFile(self.path) as file:
+                for at in range(0, member.size, COPIED):
+                    crc = zlib.crc32(file.read(member.start + at, min(COPIED, member.size - at), MEMBER), crc)
+            if crc != member.crc:
+                found, wanted = f"CRC-32 {crc:08x}", f"CRC-32 {member.crc:08x}, as the archive says"
+                raise damaged(self.path, MEMBER, found, wanted)
+            self._unverified = None
+
     def read_into(self, name: str, start: int, buffer: memoryview) -> None:
+        self._verify()
         shard, dataset = self._datasets[name]
         shard.read_into(dataset, start, buffer)
 

@@ -14,7 +14,7 @@ import h5py
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Closing, Extent, Location, damaged
 from transcoder.sources.hdf5 import HDF5, Dataset
-from transcoder.sources.names import below, common_scope, tidy
+from transcoder.sources.names import below, common_scope, names_by_layer, tidy
 from transcoder.tensors import TensorSpec
 
 CHUNK = 1 << 20
@@ -52,7 +52,7 @@ class KerasH5(Closing):
         version = weights.attrs.get("keras_version", root.attrs.get("keras_version", "of unknown version"))
         self.producer = f"Keras {_text(version)}"
         prefix = f"{FULL_MODEL}/" if full else ""
-        copies: dict[str, list[Dataset]] = {}
+        places: dict[str, dict[str, Dataset]] = {}
         listed = set()
         for group in self._layer_groups(weights):
             for weight in name_list(weights[group].attrs, "weight_names"):
@@ -60,13 +60,13 @@ class KerasH5(Closing):
                 if where not in stored:
                     raise damaged(self.path, f"/{where}", "no dataset", f"one, as weight_names of /{group} says")
                 listed.add(where)
-                copies.setdefault(tidy(weight), []).append(stored[where])
+                places.setdefault(tidy(weight), {})[group] = stored[where]
         optimizer = {where for where in stored if where.startswith(f"{OPTIMIZER}/")}
         self._refuse_unlisted(sorted(stored.keys() - listed - optimizer))
-        self.scope = common_scope(copies)
+        self.scope = common_scope(places)
         self._copies: dict[str, list[Dataset]] = {}
-        for raw, places in copies.items():
-            self._add(below(raw, self.scope), places)
+        for name, copies in self._told_apart(places).items():
+            self._add(below(name, self.scope), copies)
         for where in sorted(optimizer):
             self._add(tidy(where), [stored[where]])
         if not listed:
@@ -76,6 +76,28 @@ class KerasH5(Closing):
             )
         self.specs = {name: TensorSpec(name, c[0].dtype, c[0].shape) for name, c in self._copies.items()}
         self.not_tensors = {}
+
+    def _told_apart(self, places: Mapping[str, Mapping[str, Dataset]]) -> dict[str, list[Dataset]]:
+        """The copies of each weight by its name, from weight name -> layer -> dataset.
+
+        Below a model's scope a name says which weight it is. Without one, equal beginnings say that two are one.
+        """
+        layers_of = {name: list(layers) for name, layers in places.items()}
+        names = names_by_layer(layers_of, lambda name: not self.scope and self._differ(list(places[name].values())))
+        copies: dict[str, list[Dataset]] = {}
+        for (layer, raw), name in names.items():
+            copies.setdefault(name, []).append(places[raw][layer])
+        return copies
+
+    def _differ(self, datasets: list[Dataset]) -> bool:
+        if len({(dataset.dtype, dataset.shape) for dataset in datasets}) > 1:
+            return True
+        pieces = set()
+        for dataset in datasets:
+            piece = bytearray(min(CHUNK, dataset.nbytes))
+            self._hdf5.read_into(dataset, 0, memoryview(piece))
+            pieces.add(bytes(piece))
+        return len(pieces) > 1
 
     def _add(self, name: str, places: list[Dataset]) -> None:
         first = places[0]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 # transformers' TF port wrote `x___y` where two layers share a scope; only y is a level
 # (modeling_tf_pytorch_utils.convert_tf_weight_name_to_pt_weight_name).
@@ -46,3 +46,20 @@ def common_scope(names: Collection[str]) -> str:
 def below(name: str, scope: str) -> str:
     """The name without the scope in front, where it has it."""
     return name[len(scope) + 1 :] if scope and name.startswith(scope + "/") else name
+
+
+def names_by_layer(
+    layers_of: Mapping[str, Sequence[str]], differ: Callable[[str], bool]
+) -> Mapping[tuple[str, str], str]:
+    """The name of each (layer, weight), where a name that several layers have may be one weight or several.
+
+    Layers share a weight, which is stored with each; but layers of one name in two models within a model give
+    different weights one name too. `differ` says whether those of a name do; then they go by their layers' names as
+    well, and so does all else of one name in these layers.
+    """
+    apart = {layer for name, layers in layers_of.items() if len(layers) > 1 and differ(name) for layer in layers}
+    return {
+        (layer, name): f"{layer}/{name}" if layer in apart and sum(other in apart for other in layers) > 1 else name
+        for name, layers in layers_of.items()
+        for layer in layers
+    }

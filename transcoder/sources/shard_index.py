@@ -46,12 +46,15 @@ def read_index(path: Location) -> dict[str, Location]:
     if len(counts) > 1:
         found = f"shards of {' and of '.join(sorted(counts))}"
         problems.append(Problem(str(path), found, "shards of one save", "fetch all files of one save"))
-    places = {tidy(name).partition("/")[2] or tidy(name): path.with_name(file) for name, file in entries.items()}
-    if len(places) != len(entries):
-        problems.append(Problem(str(path), "variables that differ in their scope alone", "each variable once",
-                                "fetch the index again"))  # fmt: skip
     if problems:
         raise SourceError(f"{path.name} does not fit its files", problems)
+    places = {tidy(name).partition("/")[2] or tidy(name): path.with_name(file) for name, file in entries.items()}
+    if len(places) != len(entries):
+        raise SourceError(
+            f"{path.name} does not fit its files",
+            Problem(str(path), "variables that differ in their scope alone", "each variable once",
+                    "fetch the index again"),
+        )  # fmt: skip
     return places
 
 

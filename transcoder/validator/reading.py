@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from transcoder.errors import Problem, SourceError, ValidationError
 from transcoder.sources import Source
 from transcoder.sources.keras_h5 import name_list
-from transcoder.sources.names import below, common_scope, tidy
+from transcoder.sources.names import below, common_scope, names_by_layer, tidy
 from transcoder.tensors import BY_SAFETENSORS
 
 Array = NDArray[np.generic]
@@ -54,12 +54,21 @@ class H5Reader:
         layers = name_list(root.attrs, "layer_names")
         if "top_level_model_weights" in root:
             layers.append("top_level_model_weights")
-        raw: dict[str, list[tuple[h5py.File, str]]] = {}
+        raw: dict[str, dict[str, str]] = {}
         for layer in dict.fromkeys(layers):
             for weight in name_list(root[layer].attrs, "weight_names"):
-                raw.setdefault(tidy(weight), []).append((file, f"{root.name}/{layer}/{weight}"))
+                raw.setdefault(tidy(weight), {})[layer] = f"{root.name}/{layer}/{weight}"
         scope = common_scope(raw)
-        places = {below(name, scope): copies for name, copies in raw.items()}
+
+        def differ(name: str) -> bool:
+            first, *others = (file[where][()] for where in raw[name].values())
+            return not scope and not all(np.array_equal(_bits(first), _bits(other)) for other in others)
+
+        places: dict[str, list[tuple[h5py.File, str]]] = {}
+        for (layer, weight), name in names_by_layer(
+            {name: list(layers) for name, layers in raw.items()}, differ
+        ).items():
+            places.setdefault(below(name, scope), []).append((file, raw[weight][layer]))
         if "optimizer_weights" in file:
             prefix = "optimizer_weights"
             file[prefix].visititems(lambda where, item: _note(places, file, f"{prefix}/{where}", item))
@@ -128,12 +137,18 @@ class SafetensorsReader:
         return values
 
 
+# What a source has verified by the time a variable was read whole; a Keras 3 one that comes here is an archive.
+CHECKED = dict.fromkeys(("saved-model", "tf-checkpoint", "tf1-v1-checkpoint"), ", every crc32c verified") | {
+    "keras3": ", the archive's CRC-32 verified"
+}
+
+
 class SourceReader:
     """Variables through the converter's own source, whole, with the checksums that it has verified."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        checked = ", every crc32c verified" if source.kind in ("saved-model", "tf-checkpoint") else ""
+        checked = CHECKED.get(source.kind, "")
         self.route = f"the converter's reader of {source.kind}{checked}"
 
     def names(self) -> list[str]:

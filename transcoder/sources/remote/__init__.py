@@ -120,6 +120,10 @@ class RemotePath:
         return PurePosixPath(self.name).suffix
 
     @property
+    def stem(self) -> str:
+        return PurePosixPath(self.name).stem
+
+    @property
     def parent(self) -> RemotePath:
         if len(self._key.split("/")) <= self._session.store.floor:
             return self

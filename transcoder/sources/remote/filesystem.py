@@ -14,7 +14,7 @@ from typing import Any
 
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.remote import INSTALL, Stat
-from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, changed, redacted, retry_after
+from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, redacted, retry_after
 
 PACKAGES = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs",
@@ -38,15 +38,14 @@ class Filesystem:
 
     lists_all = True
 
-    def __init__(self, files: Any, protocol: str, key: str, lead: str) -> None:
+    def __init__(self, files: Any, protocol: str, lead: str) -> None:
         self._files = files
         self._protocol = protocol
         self._lead = lead  # the slashes that keys of this file system begin with
         self._handles: dict[str, list[Any]] = {}
         self._lock = threading.Lock()
+        self._immutable = False
         self.floor = 1
-        if protocol == "hf":  # org/name@revision, datasets/org/name@revision
-            self.floor = 3 if key.partition("/")[0] in ("datasets", "spaces") else 2
 
     @classmethod
     def at(cls, url: str) -> tuple[Filesystem, str]:
@@ -75,7 +74,34 @@ class Filesystem:
                 ),
             ) from None
         key = path.strip("/")
-        return cls(files, protocol, key, path[: len(path) - len(path.lstrip("/"))]), key
+        store = cls(files, protocol, path[: len(path) - len(path.lstrip("/"))])
+        return store, store._pinned(key) if protocol == "hf" else key
+
+    def _pinned(self, key: str) -> str:
+        """A key of the Hugging Face Hub at the commit that its revision names now, so that all files are of one."""
+
+        def commit() -> str:
+            from huggingface_hub import HfApi
+
+            with self._translated(key):
+                place = self._files.resolve_path(key)
+                if not hasattr(place, "repo_id"):
+                    return key  # a bucket, which has no commits
+                api = HfApi(endpoint=self._files.endpoint, token=self._files.token)
+                sha = api.repo_info(place.repo_id, repo_type=place.repo_type, revision=place.revision).sha
+                kind = "" if place.repo_type == "model" else f"{place.repo_type}s/"
+                self._immutable = True
+                self.floor = 2 + bool(kind)
+                return f"{kind}{place.repo_id}@{sha}/{place.path_in_repo}".strip("/")
+
+        try:
+            return attempt(self.shown(key), commit)
+        except FileNotFoundError:
+            raise SourceError(
+                f"{self.shown(key)} does not exist",
+                Problem(self.shown(key), "no such repository or revision", "hf://org/name[@revision]/path",
+                        "check the name; a private one needs a token (hf auth login, or HF_TOKEN)"),
+            ) from None  # fmt: skip
 
     def shown(self, key: str) -> str:
         return redacted(f"{self._protocol}://{self._lead}{key}") if self._protocol != "hf" else f"hf://{key}"
@@ -126,6 +152,8 @@ class Filesystem:
         return len(data)
 
     def check(self, key: str, stat: Stat) -> None:
+        if self._immutable:
+            return
         self._files.invalidate_cache()
         found = self.stat(key)
         if found is None or found.identity != stat.identity:
