@@ -146,8 +146,8 @@ def made_anew(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("case", CASES)
 def test_golden_files_are_what_their_generator_makes(case: str, made_anew: Path) -> None:
     old, new = GOLDEN / case, made_anew / case
-    names = sorted(str(path.relative_to(old)) for path in old.rglob("*"))
-    assert sorted(str(path.relative_to(new)) for path in new.rglob("*")) == names
+    names = sorted(str(path.relative_to(old)) for path in old.rglob("*") if path.is_file())  # git keeps no empty folder
+    assert sorted(str(path.relative_to(new)) for path in new.rglob("*") if path.is_file()) == names
     exact = ("expected.json", "config.json", "vocab.json", "merges.txt", "tokenizer.json")
     for name in (name for name in names if name in exact):
         assert (new / name).read_bytes() == (old / name).read_bytes(), name
