@@ -5,12 +5,13 @@ from __future__ import annotations
 import glob
 import re
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike
 
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Location, Source, in_order, unreadable
-from transcoder.sources.remote import RemotePath, locate
+from transcoder.sources.remote import RemotePath, locate, without_collector
 from transcoder.sources.sstable import has_magic
 
 __all__ = ["Source", "open_source"]
@@ -56,7 +57,8 @@ def open_source(path: str | PathLike[str] | RemotePath) -> Source:
     if not candidates:
         raise _nothing(where)
     try:
-        return candidates[0].open()
+        with without_collector() if isinstance(where, RemotePath) else nullcontext():
+            return candidates[0].open()
     except OSError as error:  # of a name that an index gives, for one, and no file can have
         raise unreadable(where, error) from error
 

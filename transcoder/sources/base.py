@@ -138,12 +138,19 @@ class RangeFile(Closing):
         except OSError as error:
             raise unreadable(self.path, error) from error
 
-    def read(self, start: int, length: int, what: str) -> bytes:
-        """`length` bytes from `start`; refuses before allocating what the file can't hold."""
+    def read(self, start: int, length: int, what: str, end: int | None = None) -> bytes:
+        """`length` bytes from `start`; refuses before allocating what the file can't hold.
+
+        For what may be read again, or in pieces here and there: of a remote file it is kept for a while. Nothing
+        beyond `end` will be wanted soon.
+        """
         if start < 0 or length < 0 or start + length > self.size:
             raise truncated(self.path, what, start + length, self.size)
         data = bytearray(length)
-        self.read_into(start, memoryview(data), what)
+        if self._remote is not None:
+            self._remote.read_kept(start, memoryview(data), end)
+        else:
+            self.read_into(start, memoryview(data), what)
         return bytes(data)
 
     def close(self) -> None:

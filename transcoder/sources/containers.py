@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-FSSPEC = "yes, through fsspec"
+ONCE, TWICE = "yes", "yes; fetched twice"  # docs/remote.md
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Container:
     checksums: str
     extent: str
     golden: tuple[str, ...]
-    remote: str = FSSPEC
+    remote: str = ONCE
 
 
 CONTAINERS = (
@@ -66,10 +66,11 @@ CONTAINERS = (
         "TensorFlow 1 checkpoint, V1: one file, or `*-00000-of-*`",
         "tf1-v1-checkpoint",
         "SSTable magic number at the end, no `.index`",
-        "as V2; numbers that are varints are decoded; either way of holding them",
+        "as V2; numbers that are varints are decoded; `tensor_content` too",
         "crc32c of every block, in a pass of its own before its first variable: it covers several",
         "floating point but float16, if not partitioned",
         ("roberta-tf1-v1", "tf1-v1", "tf1-v1-sharded"),
+        TWICE,
     ),
     Container(
         "TensorFlow 2 checkpoint: `tf.train.Checkpoint`, `CheckpointManager`, `save_weights(save_format=\"tf\")`",
@@ -107,6 +108,7 @@ CONTAINERS = (
         "CRC-32 of the weights, in a pass of its own before the first variable",
         "if the archive stores and does not deflate, as Keras does; then as Keras 2 HDF5",
         ("keras3-archive",),
+        TWICE,
     ),
     Container(
         "Keras 3 sharded `.weights.json`",

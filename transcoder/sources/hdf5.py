@@ -63,6 +63,7 @@ class Dataset:
     raw: bytes | None = None
     chunk_shape: tuple[int, ...] = ()
     chunks: dict[int, list[Chunk]] = field(default_factory=dict)
+    stored_to: int = 0  # the end of the last of all chunks
     filters: tuple[tuple[int, int], ...] = ()  # (code, element size for shuffle), in the order of writing
 
     @property
@@ -227,6 +228,7 @@ class HDF5:
             band = info.chunk_offset[0] // dataset.chunk_shape[0]
             chunk = Chunk(tuple(info.chunk_offset), info.byte_offset, info.size, info.filter_mask)
             dataset.chunks.setdefault(band, []).append(chunk)
+            dataset.stored_to = max(dataset.stored_to, chunk.offset + chunk.size)
         if len({chunk.origin for band in dataset.chunks.values() for chunk in band}) != count:
             raise damaged(self.path, where, "two chunks in one place", "each chunk once")
 
@@ -286,7 +288,7 @@ class HDF5:
         """A chunk's bytes with its filters undone, in the reverse order of writing."""
         where = f"/{dataset.path}, the chunk at byte {chunk.offset}"
         wanted = math.prod(dataset.chunk_shape) * dataset.dtype.size
-        data = self._file.read(self._base + chunk.offset, chunk.size, where)
+        data = self._file.read(self._base + chunk.offset, chunk.size, where, self._base + dataset.stored_to)
         for i, (code, parameter) in reversed(list(enumerate(dataset.filters))):
             if chunk.filter_mask >> i & 1:
                 continue

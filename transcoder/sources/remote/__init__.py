@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import errno
 import fnmatch
+import gc
 import io
 import os
 import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path, PurePosixPath
@@ -231,6 +233,22 @@ class RemotePath:
         """Raises SourceError where the file, if it has been opened, changed since."""
         if file := self._session.files.get(self._key):
             file.check_unchanged()
+
+
+@contextmanager
+def without_collector() -> Iterator[None]:
+    """A block in which no garbage is collected by itself.
+
+    h5py holds its lock while libhdf5 reads through a file object. Were h5py's garbage collected in the thread
+    that fetches for it (fsspec has one), that thread would wait for the lock, and the lock's holder for the thread.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _check_name(name: str) -> None:

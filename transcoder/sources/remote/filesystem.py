@@ -20,6 +20,7 @@ PACKAGES = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs",
     "hf": "huggingface_hub", "sftp": "paramiko", "ssh": "paramiko",
 }  # fmt: skip
+BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
 # What file systems call the state of a file's content; of these, those that one has.
 IDENTITY = ("size", "ETag", "etag", "VersionId", "generation", "md5Hash", "blob_id", "xet_hash", "mtime",
             "LastModified", "last_modified", "updated")  # fmt: skip
@@ -45,7 +46,7 @@ class Filesystem:
         self._handles: dict[str, list[Any]] = {}
         self._lock = threading.Lock()
         self._immutable = False
-        self.floor = 1
+        self.floor = 1 if protocol in BUCKETS else 0
 
     @classmethod
     def at(cls, url: str) -> tuple[Filesystem, str]:
@@ -55,7 +56,8 @@ class Filesystem:
             from fsspec.core import url_to_fs
 
             # Listings are kept for one opening, by the Session: a second one must see what changed.
-            files, path = url_to_fs(url, use_listings_cache=False, skip_instance_cache=True)
+            files, path = url_to_fs(url, use_listings_cache=False)
+            files.invalidate_cache()
         except ImportError as error:
             needed = f"{INSTALL} {package}" if package and package != "huggingface_hub" else INSTALL
             found = f"{error.name or package or 'a package'} is not installed"
@@ -122,8 +124,7 @@ class Filesystem:
                 f"can't read {self.shown(key)}",
                 Problem(self.shown(key), "a file of unknown size", "a file", "fetch it to the disk first"),
             )
-        identity = tuple((name, str(info[name])) for name in IDENTITY if info.get(name) is not None)
-        return Stat(info["size"], identity=identity)
+        return Stat(info["size"], identity=_identity(info))
 
     def listing(self, key: str) -> dict[str, bool]:
         with self._translated(key):
@@ -156,9 +157,11 @@ class Filesystem:
             return
         self._files.invalidate_cache()
         found = self.stat(key)
-        if found is None or found.identity != stat.identity:
-            now = dict(found.identity) if found else {}
-            names = [name for name, value in stat.identity if now.get(name) != value]
+        self._compare(key, stat, found.identity if found else ())
+
+    def _compare(self, key: str, stat: Stat, found: tuple[tuple[str, str], ...]) -> None:
+        now = dict(found)
+        if names := [name for name, value in stat.identity if now.get(name) != value]:
             raise changed(
                 self.shown(key),
                 ", ".join(f"{name} {now.get(name, 'none')}" for name in names),
@@ -176,7 +179,8 @@ class Filesystem:
             file = idle.pop() if idle else None
         if file is None:
             file = self._files.open(self._lead + key, "rb", cache_type="none")
-            self.check(key, stat)
+            if isinstance(details := getattr(file, "details", None), dict):
+                self._compare(key, stat, _identity(details))
         try:
             yield file
         except BaseException:
@@ -205,6 +209,10 @@ class Filesystem:
                     where, found, "a file that can be read", "check the URL, the credentials and what they may read"
                 ),
             ) from None
+
+
+def _identity(info: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, str(info[name])) for name in IDENTITY if info.get(name) is not None)
 
 
 def _status(error: BaseException | None) -> int | None:

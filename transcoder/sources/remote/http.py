@@ -31,6 +31,7 @@ CONNECT, READ = 10.0, 60.0  # seconds
 REDIRECTS = 5
 WHOLE = 16 << 20  # what a server that knows no ranges may send instead of one
 PROBES = 8  # at a time
+PIECE = 1 << 16  # of a body; the one in which a connection is cut is lost
 SAFE = "/~!$&'()*+,;=:@"
 GONE = (404, 410)
 # Where a directory can't be listed, what it may hold, beside the sidecars.
@@ -275,7 +276,7 @@ class HTTP:
         done = 0
         try:
             while done < len(buffer):
-                piece = response.read(min(1 << 20, len(buffer) - done))
+                piece = response.read(min(PIECE, len(buffer) - done))
                 if not piece:
                     break
                 buffer[done : done + len(piece)] = piece

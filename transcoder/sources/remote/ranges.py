@@ -19,30 +19,33 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 BLOCK = 1 << 15
-KEPT = 512  # blocks of a source: 16 MiB
-LONGEST_RUN = 32  # blocks that one request asks for beyond what is wanted, where reads follow each other
+KEPT = 512  # blocks of a source's structure, and as many of its chunks: 16 MiB each
+LONGEST_RUN = 32  # blocks of one request, where the next ones will be wanted too: up to `end`, or in a long read
 READ_AHEAD = 8 << 20  # of one variable, in each thread
 
 
 class Blocks:
-    """The blocks of all files of a source that were used last."""
+    """The blocks of all files of a source that were used last: structure, and apart from it chunks, which stream by."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._structure: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._chunks: OrderedDict[tuple[str, int], bytes] = OrderedDict()
         self._lock = threading.Lock()
 
     def get(self, key: str, number: int) -> bytes | None:
         with self._lock:
-            block = self._kept.get((key, number))
-            if block is not None:
-                self._kept.move_to_end((key, number))
-            return block
+            for kept in (self._structure, self._chunks):
+                if block := kept.get((key, number)):
+                    kept.move_to_end((key, number))
+                    return block
+            return None
 
-    def put(self, key: str, number: int, block: bytes) -> None:
+    def put(self, key: str, number: int, block: bytes, *, is_chunk: bool) -> None:
         with self._lock:
-            self._kept[key, number] = block
-            if len(self._kept) > KEPT:
-                self._kept.popitem(last=False)
+            kept = self._chunks if is_chunk else self._structure
+            kept[key, number] = block
+            if len(kept) > KEPT:
+                kept.popitem(last=False)
 
 
 class RemoteFile:
@@ -68,11 +71,11 @@ class RemoteFile:
         if stop <= len(self._stat.head):
             buffer[:] = self._stat.head[start:stop]
         elif end is None:
-            self._read_blocks(start, buffer)
+            self.read_kept(start, buffer, None)
         elif self._has_ahead(start) or (stop < end and start == getattr(self._ahead, "next", None)):
             self._read_ahead(start, buffer, end)
         elif stop < end and len(buffer) < BLOCK:
-            self._read_blocks(start, buffer)  # runs of slices: short, with gaps
+            self.read_kept(start, buffer, end)  # runs of slices: short, with gaps
         else:
             self._read_exactly(start, buffer)
         self._ahead.next = stop
@@ -123,23 +126,26 @@ class RemoteFile:
         block = self._blocks.get(self._key, at // BLOCK)
         return None if block is None else block[at % BLOCK :]
 
-    def _read_blocks(self, start: int, buffer: memoryview) -> None:
+    def read_kept(self, start: int, buffer: memoryview, end: int | None) -> None:
+        """Fill `buffer` from byte `start` by blocks that are kept; none beyond `end` is fetched ahead."""
         done = 0
         while done < len(buffer):
             at = start + done
             found = self._kept(at)
             if found is None:
-                found = self._fetch_blocks(at // BLOCK, -(-(start + len(buffer)) // BLOCK))[at % BLOCK :]
+                found = self._fetch_blocks(at // BLOCK, start + len(buffer), end)[at % BLOCK :]
             count = min(len(found), len(buffer) - done)
             buffer[done : done + count] = found[:count]
             done += count
 
-    def _fetch_blocks(self, first: int, stop: int) -> bytes:
-        """Blocks `first` to `stop`, as far as none of them is kept, and more where this continues another fetch."""
+    def _fetch_blocks(self, first: int, stop: int, end: int | None) -> bytes:
+        """Blocks from number `first` to byte `stop`, or to one that is kept; more where reads follow each other."""
+        is_chunk = end is not None
         with self._lock:
-            run = min(2 * self._runs.pop(first, 0), LONGEST_RUN)
+            run = LONGEST_RUN if is_chunk else min(2 * self._runs.pop(first, 0), LONGEST_RUN)
+        stop = max(stop, min((first + run) * BLOCK, end or self.size, self.size))
         last = first + 1
-        while last < max(stop, first + run) and last * BLOCK < self.size and self._kept(last * BLOCK) is None:
+        while last * BLOCK < stop and self._kept(last * BLOCK) is None:
             last += 1
         begin, end = first * BLOCK, min(last * BLOCK, self.size)
         data = bytearray(end - begin)
@@ -150,7 +156,8 @@ class RemoteFile:
                 self._runs.popitem(last=False)
         fetched = bytes(data)
         for number in range(first, last):
-            self._blocks.put(self._key, number, fetched[(number - first) * BLOCK : (number - first + 1) * BLOCK])
+            block = fetched[(number - first) * BLOCK : (number - first + 1) * BLOCK]
+            self._blocks.put(self._key, number, block, is_chunk=is_chunk)
         return fetched
 
     def _fetch(self, start: int, buffer: memoryview) -> None:
