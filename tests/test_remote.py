@@ -198,6 +198,7 @@ class Bucket:
     client: Any
     requests: list[tuple[str, str]]
     sent: int = 0
+    faults: int = 0  # that are still to come: every fourth request gets a 503 or is cut
 
     def put(self, directory: Path, prefix: str) -> str:
         for file in directory.rglob("*"):
@@ -220,9 +221,16 @@ def bucket() -> Iterator[Bucket]:
 
     def counted(environ: dict[str, Any], start: Any) -> Iterator[bytes]:
         found.requests.append((environ["REQUEST_METHOD"], environ["PATH_INFO"]))
+        fault = found.faults if len(found.requests) % 4 == 0 else 0
+        found.faults -= fault > 0
+        if fault % 2:
+            start("503 Slow Down", [("Content-Length", "0")])
+            return
         for piece in backend(environ, start):
             found.sent += len(piece)
-            yield piece
+            yield piece[: len(piece) // 2] if fault else piece
+            if fault:
+                raise ConnectionResetError("told to")
 
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     handler = type("Quick", (MotoRequestHandler,), {"disable_nagle_algorithm": True})
@@ -305,6 +313,15 @@ def test_validation_reads_a_remote_source_and_says_by_which_route(
     assert seen.code == 0, seen
     assert "the converter's reader of keras-h5" in seen.out
     assert transcoder.validate(url, tmp_path / "out", level="forward").passed
+
+
+def test_faults_of_s3_that_pass_change_no_byte(bucket: Bucket, some_megabytes: Path, tmp_path: Path) -> None:
+    url = bucket.put(some_megabytes, "faulty")
+    bucket.faults = 4
+    transcoder.convert(url, tmp_path / "s3")
+    transcoder.convert(some_megabytes, tmp_path / "disk")
+    assert not bucket.faults
+    assert files(tmp_path / "s3") == files(tmp_path / "disk")
 
 
 @pytest.mark.parametrize("url", ["s3://bucket/nothing/here", "s3://no-such-bucket-here/model"])
