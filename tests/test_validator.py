@@ -61,12 +61,15 @@ def test_a_correct_output_passes_every_level(case: str, output: Output) -> None:
     assert "NumPy forward of the source variables" in str(report.level("forward").facts["truth"])
 
 
-@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize(("dtype", "forward"), [("float16", "passed"), ("bfloat16", "inconclusive")])
 @pytest.mark.parametrize("case", ["roberta-model", "roberta-model-checkpoint", "roberta-masked-lm-untied"])
-def test_a_cast_output_passes_every_level(case: str, dtype: str, tmp_path: Path) -> None:
+def test_a_cast_output_passes_every_level_that_its_rounding_allows(
+    case: str, dtype: str, forward: str, tmp_path: Path
+) -> None:
     transcoder.convert(GOLDEN / case, tmp_path / "out", dtype=dtype)
     report = validate(tmp_path / "out", "all", GOLDEN / case)
-    assert report.passed, report.to_json()
+    assert [report.level(name).verdict for name in ("weights", "load", "forward")] == ["passed", "passed", forward]
+    assert report.passed == (forward == "passed")
     assert f"cast to {dtype}" in report.level("weights").summary
 
 
