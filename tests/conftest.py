@@ -10,9 +10,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
-from cases import CASES, GOLDEN, Outcome, Transcode
 
 import transcoder
+from cases import CASES, GOLDEN, Outcome, Transcode
 from transcoder import cli
 
 

@@ -11,12 +11,13 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import golden_weights as golden
 import h5py
-import make_golden
 import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+import golden_weights as golden
+import make_golden
 
 HEADS = ("RobertaForMaskedLM", "XLMRobertaForSequenceClassification", "RobertaPreLayerNormModel")
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"

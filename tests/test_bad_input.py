@@ -14,9 +14,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
-from cases import GOLDEN, Arrays, Transcode, files, read_config, rewrite, tensors
 
 import transcoder
+from cases import GOLDEN, Arrays, Transcode, files, read_config, rewrite, tensors
 
 MODEL = GOLDEN / "roberta-model"
 QUERY = "roberta/encoder/layer_._1/attention/self/query/kernel"

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cases import CASES, GOLDEN, Transcode
 
 import transcoder
+from cases import CASES, GOLDEN, Transcode
 from transcoder import cli, pipeline
 
 PACKAGE = Path(transcoder.__file__).parent

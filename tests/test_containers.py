@@ -22,6 +22,8 @@ from unittest.mock import patch
 import h5py
 import numpy as np
 import pytest
+
+import transcoder
 from build import (
     GOLDEN,
     Array,
@@ -38,8 +40,6 @@ from build import (
     write_keras,
 )
 from cases import Transcode
-
-import transcoder
 from transcoder.errors import SourceError
 from transcoder.sources import containers, open_source
 from transcoder.sources.names import is_training_state

@@ -15,6 +15,11 @@ import pytest
 import torch
 import transformers
 from blake3 import blake3
+from safetensors import safe_open
+from safetensors.numpy import load_file, save
+from safetensors.torch import load_file as load_torch
+
+import transcoder
 from cases import (
     CASES,
     CONTAINERS,
@@ -29,11 +34,6 @@ from cases import (
     tensors,
     truth,
 )
-from safetensors import safe_open
-from safetensors.numpy import load_file, save
-from safetensors.torch import load_file as load_torch
-
-import transcoder
 
 MOST_ERROR = 1e-5  # of an output's largest value, or of 1
 

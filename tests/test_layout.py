@@ -9,11 +9,11 @@ import numpy as np
 import safetensors.numpy
 import safetensors.torch
 import torch
-from build import numbers
 from huggingface_hub import load_torch_model
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from build import numbers
 from transcoder.layout import INDEX, SINGLE, Shard, index_json, lay_out
 from transcoder.tensors import BY_NAME, DTYPES, TensorSpec
 

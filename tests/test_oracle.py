@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from cases import CASES, GOLDEN, Arrays, Transcode, tensors
 
 import transcoder
+from cases import CASES, GOLDEN, Arrays, Transcode, tensors
 
 PYTHON = os.environ.get("TRANSCODE_REFERENCE_PYTHON", "")
 TOOLS = GOLDEN.parent.parent / "tools"

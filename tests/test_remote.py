@@ -22,15 +22,15 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from build import Array, numbers, read, write_bundle, write_keras
-from cases import CONTAINERS, GOLDEN, Transcode, files
 from safetensors.numpy import save_file
-from web import Hub, Request, Site, hub, website
 
 import transcoder
+from build import Array, numbers, read, write_bundle, write_keras
+from cases import CONTAINERS, GOLDEN, Transcode, files
 from transcoder import SourceError, UsageError, open_source
 from transcoder.sources import containers
 from transcoder.sources.remote import http, locate, ranges, retry
+from web import Hub, Request, Site, hub, website
 
 MODEL = GOLDEN / "roberta-model"
 

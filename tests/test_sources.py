@@ -14,6 +14,9 @@ from unittest.mock import patch
 import h5py
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
 from build import (
     GOLDEN,
     OBJECT_GRAPH,
@@ -34,9 +37,6 @@ from build import (
     write_index,
     write_keras,
 )
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from transcoder.errors import SourceError
 from transcoder.sources import Source, open_source
 from transcoder.tensors import TensorSpec

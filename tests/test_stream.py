@@ -12,10 +12,10 @@ import pytest
 import safetensors.torch
 import torch
 from blake3 import blake3
-from build import Array, InMemory, in_memory, numbers, raised_by, read, write_bundle
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
+from build import Array, InMemory, in_memory, numbers, raised_by, read, write_bundle
 from transcoder import stream
 from transcoder.casting import CastCounts, cast_into
 from transcoder.errors import Problem, SourceError, WriteError

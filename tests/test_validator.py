@@ -13,11 +13,11 @@ from typing import Any, TypeAlias
 import numpy as np
 import pytest
 import torch
-from cases import CASES, GOLDEN, Arrays, Transcode, files, rewrite
 from safetensors.numpy import load_file, save_file
 from safetensors.torch import save_file as save_torch
 
 import transcoder
+from cases import CASES, GOLDEN, Arrays, Transcode, files, rewrite
 from transcoder.validator import Level, Report
 
 MODEL = GOLDEN / "roberta-model"

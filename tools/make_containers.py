@@ -26,11 +26,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import big_endian
-import golden_weights as golden
 import h5py
 import keras
-import make_golden
 import ml_dtypes
 import numpy as np
 import tensorflow as tf
@@ -38,6 +35,10 @@ import tf_keras
 from keras.src.saving import saving_lib
 from safetensors import safe_open
 from tensorflow.core.protobuf import trackable_object_graph_pb2
+
+import big_endian
+import golden_weights as golden
+import make_golden
 
 tf1 = tf.compat.v1
 GOLDEN = make_golden.GOLDEN / "containers"

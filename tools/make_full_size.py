@@ -10,9 +10,10 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import golden_weights as golden
 import numpy as np
 import transformers
+
+import golden_weights as golden
 
 CONTAINERS = ("h5", "saved_model", "checkpoint")
 SEED = 20250102

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import golden_weights as golden
 import numpy as np
 import tensorflow as tf
 import transformers
 from tokenizers import ByteLevelBPETokenizer
+
+import golden_weights as golden
 
 TOOLS = Path(__file__).resolve().parent
 GOLDEN = TOOLS.parent / "tests" / "golden"

@@ -17,8 +17,9 @@ os.environ["CUDA_VISIBLE_DEVICES"] = ""
 import numpy as np
 import tensorflow as tf
 import tf_keras as keras
-from golden_weights import Scales, draw
 from transformers import RobertaConfig, TFRobertaModel
+
+from golden_weights import Scales, draw
 
 LENGTH, LABELS = 8, 3
 

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from transcoder import strictjson
 from transcoder.errors import PlanError, Problem
 from transcoder.mapping.expressions import Value
+from transcoder.mapping.values import settle
 from transcoder.sources.base import Location
 
 LARGEST = 16 << 20
-
-
-_KINDS: dict[type, str] = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
 @dataclass(frozen=True)
@@ -36,53 +34,27 @@ class ModelConfig:
             return ()
         return tuple(name.removeprefix("TF") for name in names if isinstance(name, str))
 
-    def scalars(self, defaults: dict[str, Value]) -> dict[str, Value]:
-        """The values that mappings may name: those of the file over `defaults`, and of the kinds that these have.
+    def over(self, defaults: dict[str, Value]) -> dict[str, Value]:
+        """The values that a mapping may name: those of the file over its defaults.
 
         Raises PlanError naming each one of another kind.
-
-        `num_labels` is what transformers' PretrainedConfig makes of `id2label`, `num_labels` or neither: 2.
         """
-        problems = [
-            Problem(
-                f"{self.path}: {key}",
-                json.dumps(self.values[key]),
-                _KINDS[type(default)],
-                "use the config.json that was saved with the weights",
-            )
-            for key, default in defaults.items()
-            if default is not None and key in self.values and not _is_like(self.values[key], default)
-        ]
-        if problems:
-            raise PlanError("config.json can't be used", problems)
-        result = dict(defaults)
-        for key, value in self.values.items():
-            if value is None or isinstance(value, (str, int, float, bool)):
-                result[key] = value
-        labels = self.values.get("id2label")
-        if isinstance(labels, dict):
-            result["num_labels"] = len(labels)
-        result.setdefault("num_labels", 2)
-        return result
+        return settle(self.values, defaults, str(self.path))
 
-    def for_output(self, architecture: str, dtype: str | None) -> str:
-        """The text of the output's config.json: `architectures` set, all else kept.
+    def for_output(self, architecture: str, model_type: str | None, dtype: str | None) -> str:
+        """The text of the output's config.json: `architectures` set, `model_type` where it had none, all else kept.
 
         `dtype` is the one that all floating tensors have. It replaces what the file says of it, under the
         key that the file uses, because from_pretrained loads in the dtype that config.json names.
         """
         values = dict(self.values)
         values["architectures"] = [architecture]
+        if model_type is not None:
+            values.setdefault("model_type", model_type)
         for key in ("dtype", "torch_dtype"):
             if key in values and dtype is not None:
                 values[key] = dtype
         return json.dumps(values, indent=2, ensure_ascii=False) + "\n"
-
-
-def _is_like(value: object, default: Value) -> bool:
-    if isinstance(value, bool) or isinstance(default, bool):
-        return isinstance(value, bool) and isinstance(default, bool)
-    return isinstance(value, (int, float) if isinstance(default, float) else type(default))
 
 
 def read_config(path: Location) -> ModelConfig:

@@ -55,6 +55,7 @@ class Slice:
     axis: int
     start: int
     stop: int
+    rest: str = ""  # why what is behind `stop` is dropped; without, other slices must take it
 
     def __str__(self) -> str:
         return f"slice[axis {self.axis}, {self.start}:{self.stop}]"
@@ -80,16 +81,30 @@ class Cast:
         return f"cast[{self.dtype}]"
 
 
-Op: TypeAlias = Transpose | Reshape | Squeeze | Slice | Concat | Cast
+@dataclass(frozen=True)
+class Fill:
+    """A tensor of one value, made of nothing."""
+
+    value: int
+    dtype: str
+    shape: tuple[int, ...]
+
+    def __str__(self) -> str:
+        return f"fill[{self.value}]"
+
+
+Op: TypeAlias = Transpose | Reshape | Squeeze | Slice | Concat | Cast | Fill
 
 
 def infer(op: Op, inputs: tuple[Spec, ...]) -> tuple[Spec, ...]:
-    """The specs after an operation: one per input, but a single one after Concat.
+    """The specs after an operation: one per input, but a single one after Concat and Fill.
 
     Raises IllegalOp: the operation does not fit, with the shape it met.
     """
     if isinstance(op, Concat):
         return (_concat(op, inputs),)
+    if isinstance(op, Fill):
+        return ((BY_NAME[op.dtype], op.shape),)
     return tuple((_dtype(op, dtype), _shape(op, shape)) for dtype, shape in inputs)
 
 
@@ -124,7 +139,7 @@ def _shape(op: Op, shape: tuple[int, ...]) -> tuple[int, ...]:
             if any(not 0 <= axis < len(shape) or shape[axis] != 1 for axis in axes):
                 raise IllegalOp(f"{op} on {list(shape)}")
             return tuple(extent for axis, extent in enumerate(shape) if axis not in axes)
-        case Slice(axis, start, stop):
+        case Slice(axis, start, stop, _):
             if not 0 <= axis < len(shape) or not 0 <= start < stop <= shape[axis]:
                 raise IllegalOp(f"{op} on {list(shape)}")
             return (*shape[:axis], stop - start, *shape[axis + 1 :])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 
@@ -14,7 +14,16 @@ from blake3 import blake3
 from transcoder._version import __version__
 from transcoder.errors import MappingError, PlanError, Problem
 from transcoder.layout import INDEX, SINGLE, index_json
-from transcoder.mapping import Mapping, Table, architecture_names, expand, find_mapping, load_mapping, mapping_digest
+from transcoder.mapping import (
+    Mapping,
+    Table,
+    architecture_names,
+    choose,
+    expand,
+    find_mappings,
+    load_mapping,
+    mapping_digest,
+)
 from transcoder.mapping.expressions import Value
 from transcoder.mapping.init import find_bases, propose
 from transcoder.modelconfig import ModelConfig, find_config, read_config
@@ -24,6 +33,7 @@ from transcoder.planner import Plan, entry_json, make_plan
 from transcoder.sidecars import Sidecars, find_sidecars
 from transcoder.sources import Source, check_unchanged, open_source
 from transcoder.sources.remote import RemotePath, local_path, locate
+from transcoder.sources.renamed import Renamed
 from transcoder.write import Written, write_shards
 
 AnyPath = str | PathLike[str]
@@ -68,28 +78,36 @@ def prepare(
 
     Raises SourceError, MappingError or PlanError.
     """
-    with open_source(source) as opened:
-        model = read_config(locate(config)) if config is not None else find_config(opened.path)
+    with open_source(source) as own:
+        model = read_config(locate(config)) if config is not None else find_config(own.path)
         names = model.architectures
-        table = (
-            load_mapping(mapping) if mapping is not None else find_mapping(model.model_type, next(iter(names), None))
-        )
-        values = model.scalars(table.config)
-        known = list(architecture_names(table))
-        chosen = architecture or _only(names, model, known)
+        rules, called = _mapping(mapping, model, architecture or next(iter(names), None), own)
+        opened = Renamed(own, called)
+        values = model.over(rules.config)
+        chosen = architecture or _only(names, model, list(architecture_names(rules)))
+        table = expand(rules, chosen, values)
+        rules = replace(rules, files=tuple(dict.fromkeys((*rules.files, *table.inner))))
         plan = make_plan(
             opened.specs,
             opened.not_tensors,
-            expand(table, chosen, values),
-            mapping=table.name,
-            mapping_digest=mapping_digest(table),
+            table,
+            mapping=rules.name,
+            mapping_digest=mapping_digest(rules),
             options=options,
             where=opened.path.name,
-            alternatives=_alternatives(table, chosen, values),
-            inside=_inside(opened, table, values),
+            alternatives=_alternatives(rules, chosen, values),
+            inside=_inside(opened, rules, values),
         )
         apart = (*opened.files(), *(places(output) if output is not None else ()))
-        yield Job(opened, model, table, plan, find_sidecars(model.path.parent, apart))
+        yield Job(opened, model, rules, plan, find_sidecars(model.path.parent, apart))
+
+
+def _mapping(
+    given: AnyPath | None, model: ModelConfig, architecture: str | None, source: Source
+) -> tuple[Mapping, dict[str, str]]:
+    """The mapping, and the source's variables by the names that it has for them."""
+    candidates = [load_mapping(given)] if given is not None else find_mappings(model.model_type, architecture)
+    return choose(candidates, architecture, model.values, source.specs, str(model.path))
 
 
 def plan(
@@ -188,8 +206,8 @@ def propose_mapping(
     """
     with open_source(source) as opened:
         model = read_config(locate(config)) if config is not None else find_config(opened.path)
-        table = load_mapping(mapping) if mapping is not None else find_mapping(model.model_type, None)
-        return propose(opened.specs, table, model.scalars(table.config), architecture=architecture, module=module)
+        table, _ = _mapping(mapping, model, None, opened)
+        return propose(opened.specs, table, model.over(table.config), architecture=architecture, module=module)
 
 
 def _only(names: tuple[str, ...], model: ModelConfig, known: list[str]) -> str:
@@ -208,7 +226,11 @@ def _only(names: tuple[str, ...], model: ModelConfig, known: list[str]) -> str:
 
 def _small_files(job: Job) -> dict[str, bytes]:
     """Everything of the output but the weights and the receipt, by name."""
-    files = {"config.json": job.config.for_output(job.plan.architecture, job.plan.output_dtype).encode()}
+    files = {
+        "config.json": job.config.for_output(
+            job.plan.architecture, job.mapping.model_type, job.plan.output_dtype
+        ).encode()
+    }
     if [shard.file for shard in job.plan.shards] != [SINGLE]:
         files[INDEX] = index_json(job.plan.shards, job.plan.specs).encode()
     for path in job.sidecars.copied:

@@ -39,7 +39,7 @@ class Entry:
     @property
     def bytes_an_element(self) -> int:
         """Buffer bytes that an element of the target takes on its way: its own and those between operations."""
-        dtype = self.sources[0].dtype
+        dtype = self.sources[0].dtype if self.sources else self.target.dtype
         total = self.target.dtype.size
         for op in self.ops:
             if isinstance(op, (Transpose, Concat, Cast)):
@@ -175,6 +175,7 @@ def make_plan(
     place = {name: (shard.file, offset) for shard in shards for name, offset in shard.offsets.items()}
     entries = tuple(Entry(d.target, d.sources, d.ops, d.rule, *place[d.target.name]) for d in drafts)
     dropped = [Dropped(name, str(specs[name]), drop.why, drop.where) for name, drop in fit.dropped.items()]
+    dropped += fit.rests
     dropped += [Dropped(name, what, "not a tensor of numbers", "") for name, what in not_tensors.items()]
     return Plan(
         table.architecture,
@@ -204,11 +205,11 @@ class _Fit:
         self.specs = specs
         self.where = where
         self.problems: list[Problem] = []
-        self.notes: list[str] = []
         self.drafts: list[Draft] = []
         self.dropped: dict[str, DropRule] = {}
+        self.rests: list[Dropped] = []
         self.users: dict[str, list[Assignment]] = defaultdict(list)
-        left_out = self._absent_parts(table)
+        left_out, self.notes = table.absent(specs)
         assignments = [a for a in table.assignments if a.part not in left_out]
         drafts: dict[str, Draft] = {}
         for assignment in assignments:
@@ -244,15 +245,6 @@ class _Fit:
 
     def _wrong(self, where: str, found: str, wanted: str, remedy: str) -> None:
         self.problems.append(Problem(f"{self.where}: {where}", found, wanted, remedy))
-
-    def _absent_parts(self, table: Table) -> set[str]:
-        absent = set()
-        for part in sorted(table.optional):
-            names = [name for a in table.assignments if a.part == part for name in a.sources]
-            if names and not any(name in self.specs for name in names):
-                absent.add(part)
-                self.notes.append(f"the source has no {part}: the output has none either")
-        return absent
 
     def _draft(self, assignment: Assignment) -> Draft | None:
         for name in assignment.sources:
@@ -316,7 +308,13 @@ class _Fit:
                     "one rule for each variable",
                     "use `copy` for a second tensor, or one rule with `slice` and `for`",
                 )
-            elif not _tiles(self.specs[name].shape, [user.ops[0] if user.ops else None for user in users]):
+                continue
+            pieces = [user.ops[0] if user.ops else None for user in users]
+            rest = _tiles(self.specs[name].shape, pieces)
+            if isinstance(rest, Slice):
+                what = f"{self.specs[name]}: of axis {rest.axis}, {rest.start}:{rest.stop}"
+                self.rests.append(Dropped(name, what, rest.rest, rules[0]))
+            elif not rest:
                 self._wrong(
                     f"variable {name}",
                     f"slices with a hole, an overlap or no slice at all ({rules[0]})",
@@ -334,14 +332,17 @@ class _Fit:
         )
 
 
-def _tiles(shape: tuple[int, ...], slices: Sequence[Op | None]) -> bool:
-    """Whether slices along one axis cover it exactly once."""
+def _tiles(shape: tuple[int, ...], slices: Sequence[Op | None]) -> bool | Slice:
+    """Whether slices along one axis cover it exactly once, or else the end of it that they say they drop."""
+    pieces = sorted((piece for piece in slices if isinstance(piece, Slice)), key=lambda piece: piece.start)
+    if len(pieces) != len(slices) or len({piece.axis for piece in pieces}) != 1:
+        return False
     at = 0
-    axes = set()
-    for piece in sorted((p for p in slices if isinstance(p, Slice)), key=lambda p: p.start):
-        axes.add(piece.axis)
+    for piece in pieces:
         if piece.start != at:
             return False
         at = piece.stop
-    complete = all(isinstance(piece, Slice) for piece in slices)
-    return complete and len(axes) == 1 and shape[min(axes) :][:1] == (at,)
+    last = pieces[-1]
+    if last.axis >= len(shape) or at == shape[last.axis]:
+        return last.axis < len(shape)
+    return Slice(last.axis, at, shape[last.axis], last.rest) if last.rest else False

@@ -249,7 +249,7 @@ def mapping_json(mapping: Mapping) -> dict[str, object]:
         "files": dict(mapping.files),
         "config": mapping.config,
         "architectures": {
-            name: [use.name + "?" * use.optional for use in mapping.architectures[key].parts]
+            name: [str(use) for use in mapping.architectures[key].parts]
             for name, key in architecture_names(mapping).items()
         },
     }

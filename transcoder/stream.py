@@ -18,7 +18,7 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from transcoder.casting import CastCounts, cast_into
-from transcoder.ops import Cast, Concat, Op, Reshape, Slice, Squeeze, Transpose, infer
+from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose, infer
 from transcoder.planner import Entry
 from transcoder.sources import Source
 from transcoder.tensors import BY_NAME, DType
@@ -77,7 +77,7 @@ def tree(entry: Entry) -> Node:
     nodes = tuple(Node(spec.dtype, spec.shape, None, (), spec.name) for spec in entry.sources)
     for op in entry.ops:
         specs = infer(op, tuple((node.dtype, node.shape) for node in nodes))
-        groups = [nodes] if isinstance(op, Concat) else [(node,) for node in nodes]
+        groups = [nodes] if isinstance(op, (Concat, Fill)) else [(node,) for node in nodes]
         nodes = tuple(Node(*spec, op, group) for spec, group in zip(specs, groups, strict=True))
     return nodes[0]
 
@@ -135,10 +135,12 @@ class Stream:
                     cast_into(values, child.dtype, out, node.dtype, self.counts)
             case Transpose(perm):
                 self._transpose(node.inputs[0], perm, start, out)
-            case Slice(axis, first, stop):
+            case Slice(axis, first, stop, _):
                 self._slice(node.inputs[0], axis, first, stop, start, out)
             case Concat(axis):
                 self._concat(node, axis, start, out)
+            case Fill(value):
+                out[...] = value
             case _:
                 raise AssertionError(node.op)
 
@@ -237,7 +239,7 @@ def _direct(node: Node) -> bool:
 def _in_order(node: Node, *, whole: bool) -> bool:
     """Whether reading a node, as one run or else in order, reads its variables' bytes in order, each once."""
     match node.op:
-        case None:
+        case None | Fill():
             return True
         case Reshape() | Squeeze() | Cast():
             return _in_order(node.inputs[0], whole=whole)

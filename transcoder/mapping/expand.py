@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import difflib
-import itertools
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Container, Iterable, Iterator
+from dataclasses import dataclass, replace
 
-from transcoder.errors import MappingError, Problem
-from transcoder.mapping.expressions import ExpressionError, Value, evaluate, fill
-from transcoder.mapping.language import Condition, Loop, Mapping, Rule, Step
-from transcoder.mapping.library import architecture_names
-from transcoder.ops import Cast, Concat, Op, Reshape, Slice, Squeeze, Transpose
+from transcoder.errors import MappingError, PlanError, Problem
+from transcoder.mapping.expressions import ExpressionError, Value, evaluate, fill, holds, value_of
+from transcoder.mapping.language import Architecture, Inner, Loop, Mapping, Rule, Step
+from transcoder.mapping.library import architecture_names, load_inner
+from transcoder.mapping.values import settle
+from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose
 
+DEEPEST = 3  # models inside models
 MOST = 20_000  # times that a rule is expanded: far beyond any model, far below what a hostile config could ask
 
 
@@ -44,15 +45,40 @@ class DropRule:
 
 @dataclass(frozen=True)
 class Table:
-    """All of an architecture's assignments, in the mapping's order, its optional parts, and its drops."""
+    """All of an architecture's assignments, in the mapping's order, which parts may be absent, and its drops.
+
+    `choices` are groups of parts of which the source has exactly one; `optional` those that it need not have.
+    `inner` are (file, blake3) of the mappings of the models inside.
+    """
 
     architecture: str
     assignments: tuple[Assignment, ...]
     optional: frozenset[str]
     drops: tuple[DropRule, ...]
+    choices: tuple[tuple[str, ...], ...] = ()
+    inner: tuple[tuple[str, str], ...] = ()
+
+    def absent(self, variables: Container[str]) -> tuple[set[str], list[str]]:
+        """The parts that a source with these variables leaves out, and what is to be said about it."""
+        present = {a.part for a in self.assignments if any(name in variables for name in a.sources)}
+        needing = {a.part for a in self.assignments if a.sources}
+        absent: set[str] = set()
+        notes: list[str] = []
+        for choice in self.choices:
+            found = [part for part in choice if part in present]
+            if len(found) <= 1:
+                taken = found or list(choice[:1])
+                absent |= set(choice) - set(taken)
+            if len(choice) > 1 and len(found) == 1:
+                notes.append(f"of {' and '.join(choice)} the source has {found[0]}")
+        for part in sorted(self.optional):
+            if part in needing and part not in present and part not in absent:
+                absent.add(part)
+                notes.append(f"the source has no {part}: the output has none either")
+        return absent, notes
 
 
-def expand(mapping: Mapping, architecture: str, config: dict[str, Value]) -> Table:
+def expand(mapping: Mapping, architecture: str, config: dict[str, Value], depth: int = 0) -> Table:
     """The table for one PyTorch class. `config` holds what config.json says over the mapping's defaults.
 
     Raises MappingError: an unknown architecture, an unknown part, or rules that can't be evaluated.
@@ -61,42 +87,115 @@ def expand(mapping: Mapping, architecture: str, config: dict[str, Value]) -> Tab
     if architecture not in known:
         raise _unknown_architecture(mapping, architecture, list(known))
     chosen = mapping.architectures[known[architecture]]
-    names: dict[str, Value] = {**config, **mapping.let, **chosen.let}
     problems: list[Problem] = []
-    assignments: list[Assignment] = []
-    drops: list[DropRule] = []
-    try:
-        # A constant may be built of others: root: "{base}."
-        names |= {
-            key: fill(value, names) for key, value in names.items() if key in chosen.let and isinstance(value, str)
-        }
-    except ExpressionError as error:
-        problems.append(Problem(chosen.where, str(error), "constants that are known", "mend `let`"))
+    names = _names(mapping, chosen, config, problems)
+    table = _Parts()
     for use in chosen.parts:
-        if use.name not in mapping.parts:
-            problems.append(
-                Problem(chosen.where, f"the part {use.name!r}", f"one of {', '.join(mapping.parts)}", "mend it")
-            )
-            continue
-        rules = mapping.parts[use.name]
-        rows: list[tuple[Value, Assignment]] = []
-        for rule in rules:
-            try:
-                rows += _assignments(rule, use.name, names)
-            except ExpressionError as error:
-                problems.append(Problem(rule.where, str(error), "names from `config`, `let` or `for`", "mend the rule"))
-        if len({rule.loops[:1] for rule in rules}) == 1 and rules[0].loops and isinstance(rules[0].loops[0][1], str):
-            rows.sort(key=lambda row: int(row[0] or 0))  # layer by layer, as the model has them
-        assignments += (assignment for _, assignment in rows)
+        if len(use.names) > 1:
+            table.choices.append(use.names)
+        if use.optional:
+            table.optional |= set(use.names)
+        for name in use.names:
+            if name not in mapping.parts:
+                wanted = f"one of {', '.join(mapping.parts)}"
+                problems.append(Problem(chosen.where, f"the part {name!r}", wanted, "mend it"))
+                continue
+            table.assignments += _part(mapping.parts[name], name, names, problems)
     for drop in (*mapping.drops, *chosen.drops):
         try:
-            drops.append(DropRule(fill(drop.pattern, names), drop.why, drop.where))
+            table.drops.append(DropRule(fill(drop.pattern, names), drop.why, drop.where))
         except ExpressionError as error:
             problems.append(Problem(drop.where, str(error), "names from `let`", "mend the drop"))
+    for inner in chosen.models:
+        try:
+            table.hold(*_inside(inner, names, depth))
+        except ExpressionError as error:
+            problems.append(Problem(inner.where, str(error), "a model that has a mapping", "mend it"))
+        except (MappingError, PlanError) as error:
+            problems += (replace(problem, where=f"{inner.where}: {problem.where}") for problem in error.problems)
     if problems:
         raise MappingError(f"mapping {mapping.name} can't be applied to {architecture}", problems)
-    optional = frozenset(use.name for use in chosen.parts if use.optional)
-    return Table(architecture, tuple(assignments), optional, tuple(drops))
+    return Table(
+        architecture,
+        tuple(table.assignments),
+        frozenset(table.optional),
+        tuple(table.drops),
+        tuple(table.choices),
+        tuple(dict.fromkeys(table.inner)),
+    )
+
+
+class _Parts:
+    """A table in the making."""
+
+    def __init__(self) -> None:
+        self.assignments: list[Assignment] = []
+        self.optional: set[str] = set()
+        self.choices: list[tuple[str, ...]] = []
+        self.drops: list[DropRule] = []
+        self.inner: list[tuple[str, str]] = []
+
+    def hold(self, inner: Table, at_from: str, at_to: str) -> None:
+        """Put the table of a model inside below the prefixes where it lies."""
+        for a in inner.assignments:
+            copy = None if a.copy_of is None else at_to + a.copy_of
+            sources = tuple(at_from + name for name in a.sources)
+            self.assignments.append(
+                replace(a, target=at_to + a.target, sources=sources, copy_of=copy, part=at_to + a.part)
+            )
+        self.optional |= {at_to + part for part in inner.optional}
+        self.choices += [tuple(at_to + part for part in choice) for choice in inner.choices]
+        self.drops += [replace(drop, pattern=at_from + drop.pattern) for drop in inner.drops]
+        self.inner += inner.inner
+
+
+def _names(
+    mapping: Mapping, chosen: Architecture, config: dict[str, Value], problems: list[Problem]
+) -> dict[str, Value]:
+    """All that expressions may name but loop variables."""
+    names: dict[str, Value] = {**config, **mapping.let, **chosen.let}
+    try:
+        # A constant may be built of others: root: "{base}."
+        names |= {key: fill(value, names) for key, value in chosen.let.items() if isinstance(value, str)}
+        for key, expression in mapping.derive.items():
+            names[key] = value_of(expression, names)
+    except ExpressionError as error:
+        problems.append(Problem(chosen.where, str(error), "constants that are known", "mend `let` or `derive`"))
+    return names
+
+
+def _part(rules: tuple[Rule, ...], part: str, names: dict[str, Value], problems: list[Problem]) -> list[Assignment]:
+    rows: list[tuple[Value, Assignment]] = []
+    for rule in rules:
+        try:
+            rows += _assignments(rule, part, names)
+        except ExpressionError as error:
+            problems.append(Problem(rule.where, str(error), "names from `config`, `let` or `for`", "mend the rule"))
+    if len({rule.loops[:1] for rule in rules}) == 1 and rules[0].loops and isinstance(rules[0].loops[0][1], str):
+        rows.sort(key=lambda row: row[0] if isinstance(row[0], int) else 0)  # layer by layer, as the model has them
+    return [assignment for _, assignment in rows]
+
+
+def _inside(inner: Inner, names: dict[str, Value], depth: int) -> tuple[Table, str, str]:
+    """The table of a model inside, and the prefixes of its variables and of its tensors."""
+    if depth == DEEPEST:
+        raise ExpressionError(f"models inside models, {depth} deep")
+    own = names if inner.config is None else value_of(inner.config, names)
+    if not isinstance(own, dict):
+        raise ExpressionError(f"{inner.config} is {own!r}, not a configuration")
+    model_type = inner.mapping or own.get("model_type")
+    if not isinstance(model_type, str):
+        raise ExpressionError(f"{inner.config} has no model_type")
+    mapping = load_inner(model_type)
+    mapping = replace(mapping, let={**mapping.let, **inner.let})
+    known = list(architecture_names(mapping))
+    patterns = inner.patterns or tuple(known[:1])
+    fitting = [name for pattern in patterns for name in known if _glob(pattern).fullmatch(name)]
+    if not fitting:
+        raise ExpressionError(f"{mapping.name} has no {' or '.join(patterns)}")
+    table = expand(mapping, fitting[0], settle(own, mapping.config, inner.config or mapping.name), depth + 1)
+    table = replace(table, inner=(*mapping.files, *table.inner))
+    return table, fill(inner.at_from, names), fill(inner.at_to, names)
 
 
 def _unknown_architecture(mapping: Mapping, architecture: str, known: list[str]) -> MappingError:
@@ -115,25 +214,19 @@ def _unknown_architecture(mapping: Mapping, architecture: str, known: list[str])
 
 def _assignments(rule: Rule, part: str, names: dict[str, Value]) -> Iterator[tuple[Value, Assignment]]:
     """A rule's assignments, each behind the value of the rule's first loop."""
-    if not _holds(rule.when, names):
-        return
-    axes = [_values(loop, names) for _, loop in rule.loops]
-    count = 1
-    for axis in axes:
-        count *= len(axis)
-    if count > MOST:
-        raise ExpressionError(f"loops that run {count} times")
-    for choice in itertools.product(*axes):
-        origin, target = dict(names), dict(names)
-        for (name, _), (left, right) in zip(rule.loops, choice, strict=True):
-            origin[name], target[name] = left, right
+    for count, (first, origin, target) in enumerate(_turns(rule.loops, names, names), start=1):
+        if count > MOST:
+            raise ExpressionError(f"loops that run more than {MOST} times")
+        if not all(holds(condition, origin) for condition in rule.when):
+            continue
+        shape = tuple(evaluate(extent, origin) for extent in rule.shape)
         yield (
-            (choice[0][0] if choice else None),
+            first,
             Assignment(
                 target=fill(rule.target, target),
-                shape=tuple(evaluate(extent, origin) for extent in rule.shape),
+                shape=shape,
                 sources=tuple(fill(source, origin) for source in rule.sources),
-                ops=tuple(_op(step, origin) for step in rule.steps),
+                ops=tuple(_op(step, origin, shape) for step in rule.steps),
                 copy_of=fill(rule.copy, target) if rule.copy is not None else None,
                 part=part,
                 where=rule.where,
@@ -141,29 +234,33 @@ def _assignments(rule: Rule, part: str, names: dict[str, Value]) -> Iterator[tup
         )
 
 
-def _holds(when: Condition, names: dict[str, Value]) -> bool:
-    for key, allowed in when:
-        if key not in names:
-            raise ExpressionError(f"`when` asks for {key!r}, which `config` does not declare")
-        if not any(
-            names[key] == value and isinstance(names[key], bool) == isinstance(value, bool) for value in allowed
-        ):
-            return False
-    return True
+def _turns(
+    loops: tuple[tuple[str, Loop], ...], origin: dict[str, Value], target: dict[str, Value]
+) -> Iterator[tuple[Value, dict[str, Value], dict[str, Value]]]:
+    """Each turn of nested loops: the first loop's value, the names for `from` and those for `to`."""
+    if not loops:
+        yield None, origin, target
+        return
+    (name, loop), *rest = loops
+    for left, right in _values(loop, origin):
+        for _, of_origin, of_target in _turns(tuple(rest), {**origin, name: left}, {**target, name: right}):
+            yield left, of_origin, of_target
 
 
-def _values(loop: Loop, names: dict[str, Value]) -> list[tuple[Value, Value]]:
+def _values(loop: Loop, names: dict[str, Value]) -> Iterable[tuple[Value, Value]]:
     if isinstance(loop, tuple):
-        return list(loop)
+        return loop
     count = evaluate(loop, names)
     if not 0 <= count <= MOST:
         raise ExpressionError(f"a loop that runs {count} times")
     return [(i, i) for i in range(count)]
 
 
-def _op(step: Step, names: dict[str, Value]) -> Op:
+def _op(step: Step, names: dict[str, Value], shape: tuple[int, ...]) -> Op:
     if step.kind == "cast":
         return Cast(str(step.arguments[0]))
+    if step.kind == "fill":
+        return Fill(int(step.arguments[0]), str(step.arguments[1]), shape)
     numbers = tuple(evaluate(argument, names) for argument in step.arguments)
     match step.kind:
         case "transpose":
@@ -173,7 +270,8 @@ def _op(step: Step, names: dict[str, Value]) -> Op:
         case "squeeze":
             return Squeeze(numbers)
         case "slice":
-            return Slice(*numbers)
+            axis, start, stop = numbers
+            return Slice(axis, start, stop, step.why)
         case "concat":
             return Concat(*numbers)
         case _:

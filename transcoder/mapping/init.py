@@ -68,7 +68,7 @@ def propose(
     taken = {name for a in table.assignments for name in a.sources}
     rest = [spec for name, spec in specs.items() if name not in taken and not _dropped(name, table)]
     bare = mapping.architectures[next(iter(mapping.architectures))]
-    parts = [f'"{use.name}?"' if use.optional else use.name for use in bare.parts]
+    parts = [text if (text := str(use)).isidentifier() else f'"{text}"' for use in bare.parts]
     lines = [
         f"# {architecture}: a {mapping.name} encoder and what was built on it. Every line below `head` is a proposal:",
         "# check each name against your PyTorch module, and the transposes (kernels turn, PyTorch's are (out, in)).",

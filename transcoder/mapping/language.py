@@ -8,9 +8,9 @@ from typing import TypeAlias
 from transcoder.mapping.expressions import Value
 
 # A loop runs over 0 .. expression-1, or over (name in `from`, name in `to`) pairs.
-Loop: TypeAlias = str | int | tuple[tuple[str, str], ...]
-# config key -> the values for which the rule applies
-Condition: TypeAlias = tuple[tuple[str, tuple[Value, ...]], ...]
+Loop: TypeAlias = str | int | tuple[tuple[str | int, str | int], ...]
+# expressions that must all be true
+Condition: TypeAlias = tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -19,11 +19,15 @@ class Step:
 
     kind: str
     arguments: tuple[str | int, ...]
+    why: str = ""
 
 
 @dataclass(frozen=True)
 class Rule:
-    """One line of a part: which variables become which tensor. `copy` names a target instead of variables."""
+    """One line of a part: which variables become which tensor. `copy` names a target instead of variables.
+
+    With neither sources nor copy it is the tensor of one value that its only step, a fill, says.
+    """
 
     sources: tuple[str, ...]
     copy: str | None
@@ -37,10 +41,29 @@ class Rule:
 
 @dataclass(frozen=True)
 class PartUse:
-    """A part in an architecture. An optional one may be wholly absent from the source."""
+    """A part in an architecture, or several under other names of which the source has exactly one.
 
-    name: str
+    An optional one may be wholly absent from the source.
+    """
+
+    names: tuple[str, ...]
     optional: bool
+
+    def __str__(self) -> str:
+        return " | ".join(self.names) + "?" * self.optional
+
+
+@dataclass(frozen=True)
+class Inner:
+    """A whole model inside an architecture, with a mapping of its own."""
+
+    config: str | None
+    mapping: str | None
+    patterns: tuple[str, ...]
+    at_from: str
+    at_to: str
+    let: dict[str, Value]
+    where: str
 
 
 @dataclass(frozen=True)
@@ -54,9 +77,10 @@ class Drop:
 
 @dataclass(frozen=True)
 class Architecture:
-    """A PyTorch class: its parts and its own constants and drops."""
+    """A PyTorch class: its parts, the models inside it, and its own constants and drops."""
 
     parts: tuple[PartUse, ...]
+    models: tuple[Inner, ...]
     let: dict[str, Value]
     drops: tuple[Drop, ...]
     where: str
@@ -71,6 +95,7 @@ class Mapping:
     about: str
     let: dict[str, Value]
     config: dict[str, Value]
+    derive: dict[str, str]
     parts: dict[str, tuple[Rule, ...]]
     architectures: dict[str, Architecture]
     drops: tuple[Drop, ...]

@@ -29,9 +29,20 @@ def shipped_names() -> list[str]:
     return sorted(p.stem for p in shipped_directory().glob("*.yaml") if not p.stem.startswith("_"))
 
 
+ORIGINAL = "-tf1"  # ends the names of mappings for the releases of before transformers
+
+
 @cache
 def load_shipped(name: str) -> Mapping:
     return _load(shipped_directory() / f"{name}.yaml", name, ())
+
+
+def load_inner(model_type: str) -> Mapping:
+    """The shipped mapping of a model inside another, by its model_type.
+
+    Raises MappingError: there is none.
+    """
+    return find_mappings(model_type, None)[0]
 
 
 def load_mapping(reference: str | PathLike[str]) -> Mapping:
@@ -66,19 +77,22 @@ def mapping_path(reference: str | PathLike[str]) -> Path:
     return path
 
 
-def find_mapping(model_type: str | None, architecture: str | None) -> Mapping:
-    """The shipped mapping for a config.json's `model_type`, or else the one that knows the architecture.
+def find_mappings(model_type: str | None, architecture: str | None) -> list[Mapping]:
+    """The shipped mappings for a config.json: of its `model_type`, or else those that know the architecture.
 
-    Raises MappingError naming the nearest and how to pass one's own.
+    A mapping's file is called after its model_type; that of an original release, whose variables have other
+    names, ends in `-tf1` and comes second. Raises MappingError naming the nearest and how to pass one's own.
     """
-    for name in shipped_names():
-        mapping = load_shipped(name)
-        if model_type is not None and mapping.model_type == model_type:
-            return mapping
-        if model_type is None and architecture in architecture_names(mapping):
-            return mapping
+    names = shipped_names()
+    if model_type is not None:
+        stem = model_type.replace("_", "-")
+        found = [load_shipped(name) for name in (stem, f"{stem}{ORIGINAL}") if name in names]
+    else:
+        found = [m for name in names if architecture in architecture_names(m := load_shipped(name))]
+    if found:
+        return found
     wanted = model_type or architecture or "nothing"
-    known = [load_shipped(name).model_type or name for name in shipped_names()]
+    known = [name for name in names if not name.endswith(ORIGINAL)]
     near = difflib.get_close_matches(wanted, known, n=1, cutoff=0.3)
     raise MappingError(
         f"no mapping for {wanted}",
@@ -134,8 +148,9 @@ def _load(path: Path, label: str, seen: tuple[Path, ...]) -> Mapping:
         about=file.about,
         let=file.let,
         config=file.config,
+        derive=file.derive,
         parts=file.parts,
-        architectures=file.architectures,
+        architectures={name: own for name, own in file.architectures.items() if own is not None},
         drops=file.drops,
         files=((path.name, digest),),
     )
@@ -145,8 +160,13 @@ def _load(path: Path, label: str, seen: tuple[Path, ...]) -> Mapping:
         own,
         let=base.let | own.let,
         config=base.config | own.config,
+        derive=base.derive | own.derive,
         parts=base.parts | own.parts,
-        architectures=base.architectures | own.architectures,
+        architectures={
+            name: architecture
+            for name, architecture in (base.architectures | own.architectures).items()
+            if name in own.architectures or name not in file.architectures
+        },
         drops=base.drops + own.drops,
         files=base.files + own.files,
     )

@@ -6,7 +6,7 @@ from collections import Counter
 
 from transcoder.errors import MappingError, Problem
 from transcoder.mapping.expand import Table, expand
-from transcoder.mapping.expressions import Value
+from transcoder.mapping.expressions import Value, tested_values
 from transcoder.mapping.language import Mapping
 from transcoder.mapping.library import architecture_names
 
@@ -25,9 +25,10 @@ def lint(mapping: Mapping) -> int:
     names = architecture_names(mapping)
     if not names:
         problems.append(_problem(mapping, "no architectures", "at least one", "add `architectures`"))
-    used = {use.name for architecture in mapping.architectures.values() for use in architecture.parts}
-    for part in mapping.parts:
-        if part not in used:
+    used = {name for a in mapping.architectures.values() for use in a.parts for name in use.names}
+    file, _ = mapping.files[-1]  # its own; what it extends may have parts for others
+    for part, rules in mapping.parts.items():
+        if part not in used and all(rule.where.rpartition(":")[0].endswith(file) for rule in rules):
             problems.append(
                 _problem(mapping, f"the part {part}, which no architecture has", "every part used", "remove it")
             )
@@ -38,7 +39,9 @@ def lint(mapping: Mapping) -> int:
             except MappingError as error:
                 problems += error.problems
                 continue
-            for target, count in Counter(a.target for a in table.assignments).items():
+            # Of parts that stand for each other, the source has one.
+            spare = {part for choice in table.choices for part in choice[1:]}
+            for target, count in Counter(a.target for a in table.assignments if a.part not in spare).items():
                 if count > 1:
                     problems.append(
                         _problem(mapping, f"{name}: {target} made {count} times", "each tensor once", "mend it")
@@ -49,12 +52,11 @@ def lint(mapping: Mapping) -> int:
 
 
 def _variants(mapping: Mapping) -> list[dict[str, Value]]:
-    """The defaults, and for each condition that a rule asks, the config in which it holds."""
+    """The defaults, and for each value that a condition asks for, the config in which it holds."""
     base: dict[str, Value] = {"num_labels": 2, **mapping.config}
-    asked = {
-        (key, value) for rules in mapping.parts.values() for r in rules for key, values in r.when for value in values
-    }
-    return [base, *({**base, key: value} for key, value in sorted(asked, key=repr) if key in base)]
+    conditions = {condition for rules in mapping.parts.values() for rule in rules for condition in rule.when}
+    asked = [pair for condition in sorted(conditions) for pair in tested_values(condition) if pair[0] in base]
+    return [base, *({**base, key: value} for key, value in asked if base[key] != value)]
 
 
 def _problem(mapping: Mapping, found: str, wanted: str, remedy: str) -> Problem:

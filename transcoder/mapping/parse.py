@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from transcoder.errors import MappingError, Problem
-from transcoder.mapping.expressions import ExpressionError, Value, names_in
-from transcoder.mapping.language import Architecture, Condition, Drop, Loop, PartUse, Rule, Step
+from transcoder.mapping.expressions import ExpressionError, Value, check
+from transcoder.mapping.language import Architecture, Condition, Drop, Inner, Loop, PartUse, Rule, Step
 from transcoder.mapping.yamlfile import Item
 from transcoder.tensors import BY_NAME
 
-TOP = ("model_type", "about", "extends", "let", "config", "parts", "architectures", "drop")
+TOP = ("model_type", "about", "extends", "let", "config", "derive", "parts", "architectures", "drop")
 OPS = ("transpose", "reshape", "squeeze", "slice", "concat", "cast")
-RULE = ("from", "copy", "to", "shape", "for", "when", "ops", *OPS)
+RULE = ("from", "copy", "fill", "to", "shape", "for", "when", "ops", *OPS)
 PART = ("about", "at", "for", "when", "tensors")
+INNER = ("config", "mapping", "architecture", "at", "let")
 
 
 @dataclass
@@ -26,8 +27,9 @@ class File:
     extends: Item | None = None
     let: dict[str, Value] = field(default_factory=dict)
     config: dict[str, Value] = field(default_factory=dict)
+    derive: dict[str, str] = field(default_factory=dict)
     parts: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
-    architectures: dict[str, Architecture] = field(default_factory=dict)
+    architectures: dict[str, Architecture | None] = field(default_factory=dict)  # None takes a base's away
     drops: tuple[Drop, ...] = ()
 
 
@@ -58,11 +60,14 @@ class _Reader:
         self.wrong(item, item.kind, f"{what}: text")
         return "?"
 
-    def scalar(self, item: Item, what: str) -> Value:
-        if isinstance(item.value, (list, dict)):
-            self.wrong(item, item.kind, f"{what}: a single value")
-            return None
-        return item.value
+    def value(self, item: Item) -> Value:
+        match item.value:
+            case list() as entries:
+                return [self.value(entry) for entry in entries]
+            case dict() as table:
+                return {name: self.value(entry) for name, entry in table.items()}
+            case scalar:
+                return scalar
 
     def listed(self, item: Item, what: str) -> list[Item]:
         if isinstance(item.value, list):
@@ -82,7 +87,7 @@ class _Reader:
     def template(self, item: Item, what: str) -> str:
         text = self.text(item, what)
         try:
-            names_in(text, template=True)
+            check(text, template=True)
         except ExpressionError as error:
             self.wrong(item, str(error), f"{what}: text with {{names}}")
         return text
@@ -93,7 +98,7 @@ class _Reader:
             self.wrong(item, item.kind, f"{what}: a whole number, a config key or a product of them")
             return 0
         try:
-            names_in(value, template=False)
+            check(value, template=False)
         except ExpressionError as error:
             self.wrong(item, str(error), f"{what}: a whole number, a config key or a product of them")
             return 0
@@ -120,11 +125,16 @@ class _Reader:
                 case "let":
                     file.let = self.constants(item)
                 case "config":
-                    file.config = {name: self.scalar(value, name) for name, value in self.table(item, key).items()}
+                    file.config = {name: self.value(value) for name, value in self.table(item, key).items()}
+                case "derive":
+                    file.derive = {n: str(self.expression(v, n)) for n, v in self.table(item, key).items()}
                 case "parts":
                     file.parts = {name: self.part(value) for name, value in self.table(item, key).items()}
                 case "architectures":
-                    file.architectures = {name: self.architecture(v) for name, v in self.table(item, key).items()}
+                    file.architectures = {
+                        name: None if entry.value is None else self.architecture(entry)
+                        for name, entry in self.table(item, key).items()
+                    }
                 case "drop":
                     file.drops = self.drops(item)
         return file
@@ -155,27 +165,51 @@ class _Reader:
         return tuple(drops)
 
     def architecture(self, item: Item) -> Architecture:
-        table = self.table(item, "an architecture", ("parts", "let", "drop"))
+        table = self.table(item, "an architecture", ("parts", "models", "let", "drop"))
         uses = []
         if "parts" not in table:
             self.wrong(item, "no parts", "the list of its parts")
         else:
             for part in self.listed(table["parts"], "parts"):
-                name = self.text(part, "a part's name")
-                uses.append(PartUse(name.removesuffix("?"), name.endswith("?")))
+                text = self.text(part, "a part's name")
+                names = tuple(name.strip() for name in text.removesuffix("?").split("|"))
+                uses.append(PartUse(names, text.endswith("?")))
+        models = (
+            tuple(self.inner(entry) for entry in self.listed(table["models"], "models")) if "models" in table else ()
+        )
         let = self.constants(table["let"]) if "let" in table else {}
         drops = self.drops(table["drop"]) if "drop" in table else ()
-        return Architecture(tuple(uses), let, drops, item.where)
+        return Architecture(tuple(uses), models, let, drops, item.where)
+
+    def inner(self, item: Item) -> Inner:
+        table = self.table(item, "a model inside", INNER)
+        if not table.keys() & {"config", "mapping"}:
+            self.wrong(item, "neither config nor mapping", "where its configuration lies, or which mapping it has")
+        patterns: tuple[str, ...] = ()
+        if "architecture" in table:
+            named = table["architecture"]
+            entries = named.value if isinstance(named.value, list) else [named]
+            patterns = tuple(self.text(entry, "a PyTorch class") for entry in entries)
+        return Inner(
+            config=str(self.expression(table["config"], "config")) if "config" in table else None,
+            mapping=self.text(table["mapping"], "mapping") if "mapping" in table else None,
+            patterns=patterns,
+            at_from=self.at(table, "from", "/"),
+            at_to=self.at(table, "to", "."),
+            let=self.constants(table["let"]) if "let" in table else {},
+            where=item.where,
+        )
+
+    def at(self, owner: dict[str, Item], side: str, separator: str) -> str:
+        """What `at` puts before the names of one side."""
+        table = self.table(owner["at"], "at", ("from", "to")) if "at" in owner else {}
+        return self.template(table[side], side) + separator if side in table else ""
 
     def part(self, item: Item) -> tuple[Rule, ...]:
         if isinstance(item.value, list):
             item = Item({"tensors": item}, item.where)
         table = self.table(item, "a part", PART)
-        at_from = at_to = ""
-        if "at" in table:
-            at = self.table(table["at"], "at", ("from", "to"))
-            at_from = self.template(at["from"], "from") + "/" if "from" in at else ""
-            at_to = self.template(at["to"], "to") + "." if "to" in at else ""
+        at_from, at_to = self.at(table, "from", "/"), self.at(table, "to", ".")
         loops = self.loops(table["for"]) if "for" in table else ()
         when = self.condition(table["when"]) if "when" in table else ()
         if "tensors" not in table:
@@ -191,10 +225,10 @@ class _Reader:
         self, item: Item, at_from: str, at_to: str, loops: tuple[tuple[str, Loop], ...], when: Condition
     ) -> Rule | None:
         table = self.table(item, "a rule", RULE)
-        if "to" not in table or ("from" in table) == ("copy" in table):
-            self.wrong(item, f"the keys {', '.join(table) or 'none'}", "`to`, and either `from` or `copy`")
+        if "to" not in table or len(table.keys() & {"from", "copy", "fill"}) != 1:
+            self.wrong(item, f"the keys {', '.join(table) or 'none'}", "`to`, and one of `from`, `copy` and `fill`")
             return None
-        steps = self.steps(item, table)
+        steps = self.filling(item, table) if "fill" in table else self.steps(item, table)
         sources: tuple[str, ...] = ()
         copy = None
         if "copy" in table:
@@ -202,7 +236,7 @@ class _Reader:
             if steps or "shape" in table:
                 found = "a copy with operations" if steps else "a copy with a shape"
                 self.wrong(item, found, "a copy is the same tensor under a second name")
-        else:
+        elif "from" in table:
             origin = table["from"]
             entries = origin.value if isinstance(origin.value, list) else [origin]
             sources = tuple(at_from + self.template(entry, "from") for entry in entries)
@@ -218,6 +252,14 @@ class _Reader:
         own_when = self.condition(table["when"]) if "when" in table else ()
         target = at_to + self.template(table["to"], "to")
         return Rule(sources, copy, target, steps, shape, loops + own, when + own_when, item.where)
+
+    def filling(self, rule: Item, table: dict[str, Item]) -> tuple[Step, ...]:
+        if extra := table.keys() & {"ops", *OPS} - {"cast"}:
+            self.wrong(rule, f"a fill with {', '.join(sorted(extra))}", "a whole number and its dtype: fill and cast")
+        dtype = self.cast(table["cast"]) if "cast" in table else ("float32",)
+        if dtype == ("bfloat16",):
+            self.wrong(rule, "a fill of bfloat16", "a dtype that NumPy has")
+        return (Step("fill", (self.whole(table["fill"], "fill"), *dtype)),)
 
     def shape(self, item: Item) -> tuple[str | int, ...]:
         return tuple(self.expression(entry, "an extent") for entry in self.listed(item, "shape"))
@@ -246,12 +288,17 @@ class _Reader:
             "concat": lambda item: (self.whole(item, "the axis of concat"),),
             "cast": self.cast,
         }
-        return tuple(Step(key, readers[key](item)) for key, item in inline if key in readers)
+        return tuple(Step(key, readers[key](item), self.rest(key, item)) for key, item in inline if key in readers)
+
+    def rest(self, key: str, item: Item) -> str:
+        """Why a slice drops what is behind its stop; nothing where it does not."""
+        table = item.value if key == "slice" and isinstance(item.value, dict) else {}
+        return self.text(table["rest"], "rest: why it is dropped") if "rest" in table else ""
 
     def slice(self, item: Item) -> tuple[str | int, ...]:
-        table = self.table(item, "slice", ("axis", "start", "stop"))
-        if len(table) != 3:
-            self.wrong(item, f"the keys {', '.join(table)}", "axis, start and stop")
+        table = self.table(item, "slice", ("axis", "start", "stop", "rest"))
+        if missing := {"axis", "start", "stop"} - table.keys():
+            self.wrong(item, f"no {' and no '.join(sorted(missing))}", "axis, start and stop")
             return (0, 0, 0)
         return (
             self.whole(table["axis"], "axis"),
@@ -272,20 +319,27 @@ class _Reader:
     def loop(self, item: Item) -> Loop:
         match item.value:
             case list() as entries:
-                names = [self.text(entry, "a name") for entry in entries]
+                names = [self.name(entry) for entry in entries]
                 return tuple((name, name) for name in names)
             case dict() as renames:
-                return tuple((name, self.text(value, "a name")) for name, value in renames.items())
+                return tuple((name, self.name(value)) for name, value in renames.items())
             case _:
                 return self.expression(item, "a count")
 
+    def name(self, item: Item) -> str | int:
+        if isinstance(item.value, int) and not isinstance(item.value, bool):
+            return item.value
+        return self.text(item, "a name or a whole number")
+
     def condition(self, item: Item) -> Condition:
-        return tuple(
-            (
-                key,
-                tuple(self.scalar(v, key) for v in value.value)
-                if isinstance(value.value, list)
-                else (self.scalar(value, key),),
-            )
-            for key, value in self.table(item, "when").items()
-        )
+        """An expression, or a table from names to the value, or the list of values, that they must have."""
+        if not isinstance(item.value, dict):
+            return (str(self.expression(item, "a condition")),)
+        asked = []
+        for key, entry in item.value.items():
+            values = self.value(entry)
+            if isinstance(values, dict):
+                self.wrong(entry, "a mapping", "when: a value or a list of them")
+            asked.append(f"{key} in {values!r}" if isinstance(values, list) else f"{key} == {values!r}")
+            self.expression(replace(item, value=asked[-1]), "a condition")
+        return tuple(asked)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 
 # transformers' TF port wrote `x___y` where two layers share a scope; only y is a level
@@ -46,6 +47,18 @@ def common_scope(names: Collection[str]) -> str:
 def below(name: str, scope: str) -> str:
     """The name without the scope in front, where it has it."""
     return name[len(scope) + 1 :] if scope and name.startswith(scope + "/") else name
+
+
+def below_scopes(names: Collection[str]) -> dict[str, str]:
+    """Each name by what is left of it without its first level; by itself where it has but one, or another's is equal.
+
+    transformers' own rule for all its TF models (convert_tf_weight_name_to_pt_weight_name), of which some have
+    variables outside of the model's scope.
+    """
+    shorter = {name: name if is_training_state(name) else name.partition("/")[2] or name for name in names}
+    count = Counter(shorter.values())
+    result = {short if count[short] == 1 else name: name for name, short in shorter.items()}
+    return result if len(result) == len(shorter) else {name: name for name in names}
 
 
 def names_by_layer(

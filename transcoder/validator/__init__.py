@@ -19,11 +19,11 @@ import numpy as np
 
 from transcoder._version import __version__
 from transcoder.errors import PlanError, Problem, TranscodeError, UsageError, ValidationError
-from transcoder.mapping import expand, find_mapping, load_mapping
+from transcoder.mapping import choose, expand, find_mappings, load_mapping
 from transcoder.modelconfig import ModelConfig, find_config, read_config
 from transcoder.options import DTYPES
 from transcoder.sources import check_unchanged, open_source
-from transcoder.validator.reading import Output, claims, reader_for
+from transcoder.validator.reading import Output, Reader, RenamedReader, claims, reader_for
 from transcoder.validator.report import INSTALL, Level, Report, not_run
 
 __all__ = ["Level", "Report", "validate"]
@@ -70,11 +70,15 @@ def validate(
             Problem(str(config.path), "no architecture", "the PyTorch class it was converted for", "convert again"),
         )
     receipt = claims(directory)
-    table = load_mapping(str(mapping)) if mapping is not None else find_mapping(config.model_type, architecture)
+    given = load_mapping(str(mapping)) if mapping is not None else None
+    candidates = [given] if given is not None else find_mappings(config.model_type, architecture)
     levels: list[Level] = []
     with open_source(source) as opened:
-        reader, files = reader_for(opened), Output(directory)
-        rules = expand(table, architecture, config.scalars(table.config))
+        reader: Reader = reader_for(opened)
+        files = Output(directory)
+        table, called = choose(candidates, architecture, config.values, reader.names(), str(config.path))
+        reader = RenamedReader(reader, called)
+        rules = expand(table, architecture, config.over(table.config))
         if "weights" in wanted:
             from transcoder.validator.weights import check_weights
 

@@ -38,6 +38,24 @@ class Reader(Protocol):
         ...
 
 
+class RenamedReader:
+    """A reader whose variables go by the names that a mapping has for them: `names` maps those to the reader's."""
+
+    def __init__(self, reader: Reader, names: Mapping[str, str]) -> None:
+        self.route = reader.route
+        self._reader = reader
+        self._names = names
+
+    def names(self) -> list[str]:
+        return list(self._names)
+
+    def dtype(self, name: str) -> str:
+        return self._reader.dtype(self._names[name])
+
+    def read(self, name: str) -> Array:
+        return self._reader.read(self._names[name])
+
+
 class H5Reader:
     """Weights in HDF5 files through h5py's datasets: (file, dataset path) of each copy, by name."""
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from transcoder.errors import Problem
 from transcoder.mapping import Assignment, Table
-from transcoder.ops import Cast, Concat, Op, Reshape, Slice, Squeeze, Transpose
+from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose
 from transcoder.tensors import BY_NAME, format_bytes
 from transcoder.validator.reading import Output, Reader
 from transcoder.validator.report import Level
@@ -35,7 +35,8 @@ def check_weights(
         )
 
     sources = set(reader.names())
-    assignments = {a.target: a for a in table.assignments if not _absent(a, table, sources)}
+    absent, _ = table.absent(sources)
+    assignments = {a.target: a for a in table.assignments if a.part not in absent}
     for name in sorted(assignments.keys() - output.file_of.keys()):
         wrong(name, "nothing", "a tensor, as the mapping says")
     for name in sorted(output.file_of.keys() - assignments.keys()):
@@ -66,13 +67,6 @@ def check_weights(
         "route": reader.route,
     }
     return Level("weights", "failed" if findings or not equal else "passed", summary, findings, facts=facts)
-
-
-def _absent(assignment: Assignment, table: Table, sources: set[str]) -> bool:
-    """Whether a tensor belongs to an optional part that the source has nothing of."""
-    if assignment.part not in table.optional:
-        return False
-    return not any(name in sources for a in table.assignments if a.part == assignment.part for name in a.sources)
 
 
 def _difference(
@@ -112,10 +106,13 @@ def _difference(
 def _recompute(assignment: Assignment, reader: Reader, policy: str) -> tuple[str, Array]:
     """A target's dtype name and values, from whole arrays."""
     arrays = [reader.read(name) for name in assignment.sources]
-    dtype = reader.dtype(assignment.sources[0])
+    dtype = reader.dtype(assignment.sources[0]) if assignment.sources else ""
     for op in assignment.ops:
         if isinstance(op, Concat):
             arrays = [np.concatenate(arrays, axis=op.axis)]
+        elif isinstance(op, Fill):
+            arrays = [np.full(op.shape, op.value, BY_NAME[op.dtype].numpy)]
+            dtype = op.dtype
         elif isinstance(op, Cast):
             arrays = [_cast(array, dtype, op.dtype) for array in arrays]
             dtype = op.dtype
@@ -135,7 +132,7 @@ def _apply(op: Op, array: Array) -> Array:
             return np.reshape(array, shape)
         case Squeeze(axes):
             return np.squeeze(array, axes)
-        case Slice(axis, start, stop):
+        case Slice(axis, start, stop, _):
             return np.take(array, range(start, stop), axis)
         case _:
             raise AssertionError(op)

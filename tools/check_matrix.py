@@ -1,0 +1,188 @@
+#!/usr/bin/env python3
+"""Converts every tiny model that tools/make_matrix.py made, and judges each by the reference and by TensorFlow.
+
+    .venv/bin/python tools/check_matrix.py MATRIX [FAMILY[/CLASS] ...] [--json FILE] [--reference-python PYTHON]
+
+equal: bit for bit what the reference's loader makes, and PyTorch gives TensorFlow's outputs. better: it differs
+from the reference, and PyTorch's outputs are TensorFlow's all the same, while the reference's are not or its loader
+said that it missed just those tensors. Classes that the installed transformers lacks run in the reference environment.
+"""
+
+import argparse
+import json
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+MOST = 1e-4  # of the largest true value of an output, or of 1 where that is larger
+
+
+class Row(NamedTuple):
+    """What is known of a pair."""
+
+    family: str
+    architecture: str
+    verdict: str
+    tensors: int
+    forward_error: float | None
+    reference_forward_error: float | None
+    differing: tuple[str, ...]
+    note: str
+
+
+def check(directory: Path, reference_python: str | None) -> Row:
+    """Convert and judge one pair."""
+    from safetensors.numpy import load_file
+
+    import transcoder
+
+    facts = json.loads((directory / "facts.json").read_text())
+    row = Row(directory.parent.name, directory.name, "failed", 0, None, facts["reference_forward_error"], (), "")
+    with tempfile.TemporaryDirectory() as scratch:
+        out = Path(scratch) / "out"
+        try:
+            transcoder.convert(directory / "tf_model.h5", out)
+        except transcoder.TranscodeError as refusal:
+            return row._replace(
+                note=f"{refusal.summary}: " + "; ".join(f"{p.where} {p.found}" for p in refusal.problems[:6])
+            )
+        ours, theirs = load_file(out / "model.safetensors"), load_file(directory / "reference.safetensors")
+        differing = [name for name in sorted(ours.keys() | theirs.keys()) if not same(ours.get(name), theirs.get(name))]
+        differing = [name for name in differing if name in theirs or not tied(name, ours, theirs)]
+        row = row._replace(tensors=len(ours), differing=tuple(differing))
+        load = [f"{'no' if n not in ours else 'own' if n not in theirs else 'other'} {n}" for n in differing]
+        try:
+            problems, error = run(out, directory / "truth.npz", reference_python)
+        except Exception as reason:  # a model that does not run is a verdict too
+            return row._replace(note=f"{type(reason).__name__}: {reason}; " + ", ".join(load[:6]))
+    row = row._replace(forward_error=error)
+    if problems:
+        return row._replace(note="; ".join(problems[:6]))
+    if error is None or error > MOST:
+        return row._replace(note=f"PyTorch differs from TensorFlow by {error}; " + ", ".join(load[:6]))
+    if not differing:
+        return row._replace(verdict="equal")
+    theirs_wrong = facts["reference_forward_error"] is None or facts["reference_forward_error"] > MOST
+    extra = [n for n in differing if n not in theirs]
+    missed = set(facts.get("missing_keys", ()))
+    if theirs_wrong or all(name in missed or name in extra for name in differing):
+        return row._replace(verdict="better", note=", ".join(load[:6]))
+    return row._replace(note="differs where the reference is right: " + ", ".join(load[:6]))
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two tensors are alike in every bit."""
+    if one is None or other is None:
+        return False
+    return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
+
+
+def tied(name: str, ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> bool:
+    """Whether a tensor of ours is a second name of one that both have."""
+    return any(other in theirs and same(ours[name], value) for other, value in ours.items() if other != name)
+
+
+def run(out: Path, truth: Path, reference_python: str | None) -> tuple[list[str], float | None]:
+    """What from_pretrained complains of, and the largest error of the outputs."""
+    import transformers
+
+    architecture = json.loads((out / "config.json").read_text())["architectures"][0]
+    if hasattr(transformers, architecture):
+        return run_here(out, architecture, truth)
+    if reference_python is None:
+        raise LookupError(f"transformers {transformers.__version__} has no {architecture}: pass --reference-python")
+    command = [reference_python, __file__, str(truth), "--run", str(out)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "USE_TF": "0"})
+    if done.returncode:
+        raise RuntimeError(done.stderr.strip().splitlines()[-1])
+    problems, error = json.loads(done.stdout.splitlines()[-1])
+    return problems, error
+
+
+def run_here(out: Path, architecture: str, truth: Path) -> tuple[list[str], float | None]:
+    import torch
+    import transformers
+
+    transformers.logging.set_verbosity(logging.CRITICAL)
+    transformers.logging.disable_progress_bar()
+    model, info = getattr(transformers, architecture).from_pretrained(
+        out, output_loading_info=True, attn_implementation="eager"
+    )
+    problems = [
+        f"{kind}: {name}" for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in info[kind]
+    ]
+    with np.load(truth) as stored:
+        arrays = {name: stored[name] for name in stored.files}
+    inputs = {name[6:]: torch.from_numpy(array) for name, array in arrays.items() if name.startswith("input.")}
+    inputs = {name: tensor.long() if tensor.dtype == torch.int32 else tensor for name, tensor in inputs.items()}
+    with torch.inference_mode():
+        outputs = model.eval()(**inputs, return_dict=True)
+    error = None
+    for name, expected in arrays.items():
+        found = output(outputs, name.removeprefix("output.")) if name.startswith("output.") else None
+        if found is not None and found.shape == expected.shape:
+            by = float(np.abs(found - expected).max() / max(1.0, np.abs(expected).max()))
+            error = by if error is None or not by <= error else error
+    return problems, error
+
+
+def output(outputs: Any, name: str) -> Any:
+    """An output by name, or by name.index where it is one of several; None where PyTorch has none such."""
+    name, _, index = name.partition(".")
+    value = outputs.get(name)
+    if index and isinstance(value, (list, tuple)) and int(index) < len(value):
+        value = value[int(index)]
+    return value.numpy() if hasattr(value, "numpy") else None
+
+
+def show(rows: list[Row]) -> None:
+    """A line a pair, those that failed with why."""
+    for row in rows:
+        forward = "-" if row.forward_error is None else f"{row.forward_error:.0e}"
+        theirs = "-" if row.reference_forward_error is None else f"{row.reference_forward_error:.0e}"
+        name = f"{row.family}/{row.architecture}"
+        print(f"{name:<58} {row.verdict:<7} {row.tensors:4} {forward:>6} {theirs:>6} {row.note}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("matrix", type=Path)
+    parser.add_argument("only", nargs="*", metavar="FAMILY[/CLASS]")
+    parser.add_argument("--json", type=Path, help="write what was found")
+    parser.add_argument("--reference-python", help="for classes that the installed transformers lacks")
+    parser.add_argument("--run", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    if options.run:
+        architecture = json.loads((options.run / "config.json").read_text())["architectures"][0]
+        print(json.dumps(run_here(options.run, architecture, options.matrix)))
+        return
+    directories = [path.parent for path in sorted(options.matrix.glob("*/*/facts.json"))]
+    rows = []
+    for directory in directories:
+        if options.only and not {directory.parent.name, f"{directory.parent.name}/{directory.name}"} & set(
+            options.only
+        ):
+            continue
+        rows.append(check(directory, options.reference_python))
+        show(rows[-1:])
+        sys.stdout.flush()
+    good = sum(row.verdict != "failed" for row in rows)
+    print(f"{good} of {len(rows)} pairs convert: {sum(row.verdict == 'equal' for row in rows)} equal to the reference, "
+          f"{sum(row.verdict == 'better' for row in rows)} better")  # fmt: skip
+    if options.json:
+        options.json.write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n")
+    sys.exit(good < len(rows))
+
+
+if __name__ == "__main__":
+    main()

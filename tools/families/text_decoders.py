@@ -1,0 +1,5 @@
+"""Decoders of text."""
+
+from families.family import Family
+
+FAMILIES: dict[str, Family] = {}

@@ -1,0 +1,108 @@
+"""Encoders of text."""
+
+from typing import Any
+
+import numpy as np
+
+from families.family import Arrays, Family, labels
+
+_BERT = {
+    "vocab_size": 67,
+    "hidden_size": 24,
+    "num_hidden_layers": 3,  # not what type_vocab_size is
+    "num_attention_heads": 4,
+    "intermediate_size": 40,
+    "max_position_embeddings": 38,
+    "type_vocab_size": 2,
+}
+_HEADS = {"SequenceClassification": labels(3), "TokenClassification": labels(5), "CausalLM": {"is_decoder": True}}
+
+
+def _heads(family: str) -> dict[str, dict[str, object]]:
+    return {f"{family}For{head}": config for head, config in _HEADS.items()}
+
+
+def _table_cells(inputs: Arrays, config: Any, architecture: str) -> Arrays:
+    """TAPAS' seven kinds of type ids: segment, column, row, previous label, ranks."""
+    sizes = np.array(config.type_vocab_sizes)
+    random = np.random.default_rng(1)
+    inputs["token_type_ids"] = random.integers(0, sizes, (*inputs["input_ids"].shape, len(sizes)))
+    return inputs
+
+
+def _regions(inputs: Arrays, config: Any, architecture: str) -> Arrays:
+    """LXMERT's features of image regions, and where these lie."""
+    random = np.random.default_rng(1)
+    return inputs | {
+        "visual_feats": random.standard_normal((2, 5, config.visual_feat_dim)).astype(np.float32),
+        "visual_pos": random.random((2, 5, 4)).astype(np.float32),
+    }
+
+
+FAMILIES = {
+    "bert": Family(_BERT, _heads("Bert") | {"BertLMHeadModel": {"is_decoder": True}}),
+    "roberta": Family(_BERT | {"pad_token_id": 1}, _heads("Roberta")),
+    "xlm-roberta": Family(_BERT | {"pad_token_id": 1}, _heads("XLMRoberta")),
+    "camembert": Family(_BERT | {"pad_token_id": 1}, _heads("Camembert")),
+    "roberta-prelayernorm": Family(_BERT | {"pad_token_id": 1}, _heads("RobertaPreLayerNorm")),
+    "albert": Family(
+        _BERT | {"embedding_size": 12, "num_hidden_groups": 1, "inner_group_num": 2, "num_hidden_layers": 5},
+        _heads("Albert"),
+    ),
+    "electra": Family(_BERT | {"embedding_size": 12}, _heads("Electra")),
+    "distilbert": Family(
+        {"vocab_size": 67, "dim": 24, "n_layers": 2, "n_heads": 4, "hidden_dim": 40, "max_position_embeddings": 38},
+        _heads("DistilBert"),
+    ),
+    "mobilebert": Family(
+        _BERT
+        | {
+            "embedding_size": 12,
+            "intra_bottleneck_size": 16,
+            "num_feedforward_networks": 2,
+            "true_hidden_size": 16,
+        },
+        _heads("MobileBert"),
+    ),
+    "mpnet": Family(_BERT | {"relative_attention_num_buckets": 32}, _heads("MPNet")),
+    "rembert": Family(_BERT | {"input_embedding_size": 12, "output_embedding_size": 18}, _heads("RemBert")),
+    "convbert": Family(_BERT | {"embedding_size": 12, "conv_kernel_size": 3, "head_ratio": 2}, _heads("ConvBert")),
+    "roformer": Family(_BERT | {"embedding_size": 12}, _heads("RoFormer")),
+    "layoutlm": Family(_BERT | {"max_2d_position_embeddings": 50}, _heads("LayoutLM")),
+    "layoutlmv3": Family(
+        _BERT
+        | {
+            "max_2d_position_embeddings": 50,
+            "coordinate_size": 5,
+            "shape_size": 2,
+            "rel_pos_bins": 8,
+            "rel_2d_pos_bins": 10,
+            "input_size": 12,
+            "patch_size": 4,
+        },
+        _heads("LayoutLMv3"),
+    ),
+    "tapas": Family(
+        _BERT | {"type_vocab_sizes": [3, 8, 8, 2, 8, 4, 4], "max_num_rows": 6, "max_num_columns": 5},
+        _heads("Tapas") | {"TapasForQuestionAnswering": {"num_aggregation_labels": 4}},
+        inputs=_table_cells,
+    ),
+    "lxmert": Family(
+        {
+            "vocab_size": 67,
+            "hidden_size": 24,
+            "num_attention_heads": 4,
+            "intermediate_size": 40,
+            "max_position_embeddings": 38,
+            "l_layers": 2,
+            "x_layers": 3,
+            "r_layers": 1,
+            "num_qa_labels": 9,
+            "num_object_labels": 7,
+            "num_attr_labels": 6,
+            "visual_feat_dim": 14,
+        },
+        inputs=_regions,
+    ),
+    "dpr": Family(_BERT),
+}

@@ -1,0 +1,193 @@
+"""Makes a tiny model of every TensorFlow class of transformers 4: OUT/<model_type>/<PyTorch class>/.
+
+    .reference/bin/python tools/make_matrix.py OUT [FAMILY[/CLASS] ...]
+    .reference/bin/python tools/make_matrix.py --list
+
+Every variable is random. Each directory holds config.json, tf_model.h5, truth.npz (``input.*``, ``output.*`` of
+TensorFlow), reference.safetensors (what the reference's loader makes of the .h5) and facts.json (what that loader
+said, and how far its outputs are from TensorFlow's). A directory that is there is kept: remove it to make it anew.
+"""
+
+import argparse
+import json
+import math
+import shutil
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import torch
+import transformers
+from transformers.modeling_tf_pytorch_utils import load_tf2_checkpoint_in_pytorch_model
+
+import families  # sets what TensorFlow asks of the environment
+from families.family import Array, Arrays, Family, make_inputs
+
+SEED = 2026
+
+
+def draw(name: str, shape: tuple[int, ...], dtype: Any) -> Array:
+    """Random values for a variable, ruled by the last level of its name and by its rank."""
+    random = np.random.default_rng([SEED, zlib.crc32(name.encode())])
+    leaf = name.rpartition("/")[2]
+    values = random.standard_normal(shape)
+    if leaf in ("gamma", "moving_variance", "weight_g") or (leaf in ("weight", "scale") and len(shape) == 1):
+        values = random.uniform(0.5, 1.5, shape)
+    elif leaf in ("embeddings", "weight") or len(shape) < 2:
+        values *= 0.3
+    else:
+        values /= math.sqrt(max(1, math.prod(shape[:-1])))
+    result: Array = values.astype(dtype)
+    return result
+
+
+def variable_name(variable: Any) -> str:
+    """A variable's name below the model's own scope."""
+    name: str = variable.name.removesuffix(":0")
+    return name.partition("/")[2] or name
+
+
+def build(family: Family, architecture: str) -> tuple[Any, Arrays]:
+    """The TensorFlow model with all its floating variables drawn, and inputs for it."""
+    model_class = getattr(transformers, "TF" + architecture)
+    extra = family.heads.get(architecture, {})
+    if family.make_config is not None:
+        config = family.make_config(architecture)
+    else:
+        config = model_class.config_class(**{**family.config, **extra})
+    config.architectures = [architecture]
+    model = model_class(config)
+    inputs = make_inputs(model.dummy_inputs, config, architecture)
+    if family.inputs is not None:
+        inputs = family.inputs(inputs, config, architecture)
+    run(model, inputs)  # Keras makes the variables of some layers in their first call
+    for variable in model.weights:
+        if variable.dtype.is_floating:
+            variable.assign(draw(variable_name(variable), tuple(variable.shape), variable.dtype.as_numpy_dtype))
+    return model, inputs
+
+
+def run(model: Any, inputs: Arrays) -> Arrays:
+    """The floating outputs of TensorFlow in inference mode, by name; those in tuples by name.index."""
+    tensors = {n: tf.constant(a, tf.int32) if a.dtype.kind in "iu" else tf.constant(a) for n, a in inputs.items()}
+    return named(model(tensors, training=False, return_dict=True))
+
+
+def run_torch(model: Any, inputs: Arrays) -> Arrays:
+    """The same of PyTorch."""
+    tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in inputs.items()}
+    with torch.inference_mode():
+        return named(model.eval()(**tensors, return_dict=True))
+
+
+def named(outputs: Any) -> Arrays:
+    """Floating tensors of an output object, by name."""
+    found: Arrays = {}
+    for name, value in outputs.items():
+        for i, item in enumerate(value) if isinstance(value, (list, tuple)) else [("", value)]:
+            array = item.numpy() if hasattr(item, "numpy") else None
+            if array is not None and array.dtype.kind == "f":
+                found[f"{name}.{i}" if i != "" else name] = array
+    return found
+
+
+def reference(architecture: str, config: Any, h5: Path) -> tuple[Any, dict[str, list[str]]]:
+    """The PyTorch model of the reference's loader, and what the loader reports."""
+    torch.manual_seed(0)
+    model = getattr(transformers, architecture)(config)
+    model, info = load_tf2_checkpoint_in_pytorch_model(
+        model, str(h5), allow_missing_keys=True, output_loading_info=True
+    )
+    return model.eval(), {key: sorted(str(name) for name in info.get(key) or ()) for key in info}
+
+
+def difference(one: Arrays, other: Arrays) -> float | None:
+    """The largest difference over outputs that both have in the same shape, relative to values above 1."""
+    common = [name for name in one if name in other and one[name].shape == other[name].shape]
+    if not common:
+        return None
+    return max(float(np.abs(one[n] - other[n]).max() / max(1.0, np.abs(one[n]).max())) for n in common)
+
+
+def make(model_type: str, architecture: str, directory: Path) -> dict[str, Any]:
+    """Writes a pair's directory and gives its facts."""
+    tf.keras.backend.clear_session()  # scopes count from the start in every model
+    model, inputs = build(families.FAMILIES[model_type], architecture)
+    outputs = run(model, inputs)
+    if not outputs or not all(np.isfinite(array).all() for array in outputs.values()):
+        raise ValueError(f"outputs that are no numbers: {sorted(outputs)}")
+    scratch = directory.with_name(directory.name + ".part")
+    shutil.rmtree(scratch, ignore_errors=True)
+    scratch.mkdir(parents=True)
+    model.save_pretrained(scratch)
+    config = json.loads((scratch / "config.json").read_text())
+    config["architectures"] = [architecture]
+    (scratch / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+    arrays: dict[str, Any] = {f"input.{name}": array for name, array in inputs.items()}
+    arrays |= {f"output.{name}": array for name, array in outputs.items()}
+    np.savez_compressed(scratch / "truth.npz", **arrays)
+
+    torch_model, said = reference(architecture, model.config, scratch / "tf_model.h5")
+    torch_model.save_pretrained(scratch / "pt")
+    (scratch / "pt" / "model.safetensors").rename(scratch / "reference.safetensors")
+    shutil.rmtree(scratch / "pt")
+    error, why = None, ""
+    try:
+        error = difference(outputs, run_torch(torch_model, inputs))
+        why = "" if error is not None else "no output in common"
+    except Exception as reason:  # a model that does not run is a fact too
+        why = f"{type(reason).__name__}: {reason}"
+    facts: dict[str, Any] = {**said, "reference_forward_error": error, "reference_forward_note": why}
+    facts["variables"] = [[variable_name(v), list(v.shape), v.dtype.name] for v in model.weights]
+    (scratch / "facts.json").write_text(json.dumps(facts, indent=1) + "\n")
+    shutil.rmtree(directory, ignore_errors=True)
+    scratch.rename(directory)
+    return facts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, nargs="?")
+    parser.add_argument("only", nargs="*", metavar="FAMILY[/CLASS]")
+    parser.add_argument("--list", action="store_true", help="which pairs there are, and which have no tiny model")
+    options = parser.parse_args()
+    wanted = [
+        (t, a) for t, a in families.pairs() if not options.only or t in options.only or f"{t}/{a}" in options.only
+    ]
+    if options.list or options.out is None:
+        for model_type, architecture in wanted:
+            family = families.FAMILIES.get(model_type)
+            state = "no tiny model" if family is None else family.skip.get(architecture, "")
+            print(f"{model_type}/{architecture}".ljust(64), state)
+        return
+    failed = []
+    for model_type, architecture in wanted:
+        family = families.FAMILIES.get(model_type)
+        directory = options.out / model_type / architecture
+        name = f"{model_type}/{architecture}".ljust(64)
+        if family is None or architecture in family.skip:
+            print(name, "no tiny model" if family is None else f"skipped: {family.skip[architecture]}", flush=True)
+            failed += [name] if family is None else []
+            continue
+        if directory.is_dir():
+            continue
+        try:
+            facts = make(model_type, architecture, directory)
+        except Exception as reason:
+            failed.append(name)
+            print(name, f"FAILED {type(reason).__name__}: {reason}"[:600], flush=True)
+            continue
+        size = (directory / "tf_model.h5").stat().st_size // 1000
+        missing = f", the reference misses {len(facts['missing_keys'])}" if facts.get("missing_keys") else ""
+        error = facts["reference_forward_error"]
+        far = f"{error:.1e}" if error is not None else facts["reference_forward_note"].splitlines()[0][:60]
+        print(name, f"{size} kB, reference differs by {far}{missing}", flush=True)
+    print(f"{len(wanted) - len(failed)} of {len(wanted)} pairs have a model")
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()
