@@ -33,6 +33,15 @@ def tidy(raw: str) -> str:
     return _SHARED.sub(r"/\1/", _OUTPUT_INDEX.sub("", raw))
 
 
+def stripped(raw: str) -> str:
+    """The tidy name, without the model's scope, of a variable as transformers' shards and safetensors have it.
+
+    They lost the first level, but for names with `model.` in them, which were left whole
+    (modeling_tf_utils.strip_model_name_and_prefix).
+    """
+    return tidy(raw.partition("/")[2] or raw) if "model." in raw else tidy(raw)
+
+
 def common_scope(names: Collection[str]) -> str:
     """The first level that all of a Keras model's variables share (`tf_roberta_model_3`), or "".
 
