@@ -30,6 +30,14 @@ def _table_cells(inputs: Arrays, config: Any, architecture: str) -> Arrays:
     return inputs
 
 
+def _encoded(inputs: Arrays, config: Any, architecture: str) -> Arrays:
+    """What an encoder says, for a decoder with cross-attention."""
+    if config.add_cross_attention:
+        random = np.random.default_rng(2)
+        inputs["encoder_hidden_states"] = random.standard_normal((2, 5, config.hidden_size)).astype(np.float32)
+    return inputs
+
+
 def _regions(inputs: Arrays, config: Any, architecture: str) -> Arrays:
     """LXMERT's features of image regions, and where these lie."""
     random = np.random.default_rng(1)
@@ -40,7 +48,16 @@ def _regions(inputs: Arrays, config: Any, architecture: str) -> Arrays:
 
 
 FAMILIES = {
-    "bert": Family(_BERT, _heads("Bert") | {"BertLMHeadModel": {"is_decoder": True}}),
+    "bert": Family(
+        _BERT,
+        _heads("Bert")
+        | {
+            "BertForMaskedLM": {"tie_word_embeddings": False},
+            "BertLMHeadModel": {"is_decoder": True, "add_cross_attention": True},
+        },
+        inputs=_encoded,
+        golden="BertForPreTraining",
+    ),
     "roberta": Family(_BERT | {"pad_token_id": 1}, _heads("Roberta")),
     "xlm-roberta": Family(_BERT | {"pad_token_id": 1}, _heads("XLMRoberta")),
     "camembert": Family(_BERT | {"pad_token_id": 1}, _heads("Camembert")),
