@@ -19,11 +19,20 @@ import sys
 import tempfile
 import warnings
 from pathlib import Path
-from typing import Any
-
-from check_matrix import Row, same, show, tied
+from typing import Any, NamedTuple
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+Tensors = dict[str, Any]
+
+
+class Row(NamedTuple):
+    """What is known of a release."""
+
+    name: str
+    verdict: str
+    tensors: int
+    differing: tuple[str, ...]
+    note: str
 
 
 def check(name: str, directory: Path, reference_python: str | None) -> Row:
@@ -33,8 +42,8 @@ def check(name: str, directory: Path, reference_python: str | None) -> Row:
     import transcoder
 
     facts = json.loads((directory / "facts.json").read_text())
-    mapping, _, label = name.partition("/")
-    row = Row(mapping, label, "failed", 0, None, None, (), "")
+    mapping = name.partition("/")[0]
+    row = Row(name, "failed", 0, (), "")
     with tempfile.TemporaryDirectory() as scratch:
         out, plain = Path(scratch) / "out", Path(scratch) / "plain"
         source = directory / facts["file"]
@@ -74,6 +83,18 @@ def check(name: str, directory: Path, reference_python: str | None) -> Row:
     if not unequal:
         return row._replace(verdict="equal")
     return row._replace(verdict="better", note=facts["why"] or ", ".join(unequal[:4]))
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two tensors are alike in every bit."""
+    if one is None or other is None:
+        return False
+    return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
+
+
+def tied(name: str, tensors: Tensors, others: Tensors) -> bool:
+    """Whether a tensor is a second name of one that the others have too."""
+    return any(same(tensors[name], value) and same(value, others.get(n)) for n, value in tensors.items() if n != name)
 
 
 def load(out: Path, reference_python: str | None) -> list[str]:
@@ -123,11 +144,10 @@ def main() -> None:
         if options.only and not {name, name.partition("/")[0]} & set(options.only):
             continue
         rows.append(check(name, path.parent, options.reference_python))
-        show(rows[-1:])
-        sys.stdout.flush()
+        print(f"{name:<58} {rows[-1].verdict:<7} {rows[-1].tensors:4} {rows[-1].note}", flush=True)
     good = sum(row.verdict != "failed" for row in rows)
-    print(f"{good} of {len(rows)} releases convert: {sum(row.verdict == 'equal' for row in rows)} equal to the reference, "
-          f"{sum(row.verdict == 'better' for row in rows)} better")  # fmt: skip
+    equal = sum(row.verdict == "equal" for row in rows)
+    print(f"{good} of {len(rows)} releases convert: {equal} equal to the reference, {good - equal} better")
     if options.json:
         options.json.write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n")
     sys.exit(good < len(rows))

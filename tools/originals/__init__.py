@@ -1,7 +1,7 @@
 """What the original releases of the families hold, under their own names: for the reference environment.
 
 Each group file holds an ``ORIGINALS`` table. Names and shapes are those of the releases' own training code, which
-each table cites; they are not read off the reference's loaders, which would only prove that these agree with themselves.
+each cites; they are not read off the reference's loaders, which would only prove that these agree with themselves.
 """
 
 import importlib
