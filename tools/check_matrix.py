@@ -31,7 +31,7 @@ Digests: TypeAlias = dict[str, dict[str, Any]]
 
 
 class Row(NamedTuple):
-    """What is known of a pair; `containers` are those that gave the same bytes as the single .h5."""
+    """What is known of a pair; `containers` are those that gave the same bytes, the single .h5 first."""
 
     family: str
     architecture: str
@@ -76,7 +76,7 @@ def check(directory: Path, reference_python: str | None) -> Row:
         ours, theirs = digests(out), expected(directory)
         differing = [name for name in sorted(ours.keys() | theirs.keys()) if ours.get(name) != theirs.get(name)]
         differing = [name for name in differing if name in theirs or not tied(name, ours, theirs)]
-        row = row._replace(tensors=len(ours), differing=tuple(differing), containers=tuple(found))
+        row = row._replace(tensors=len(ours), differing=tuple(differing), containers=("h5", *found))
         told = [f"{'no' if n not in ours else 'own' if n not in theirs else 'other'} {n}" for n in differing]
         try:
             problems, error = run(out, directory / "truth.npz", reference_python)
@@ -217,7 +217,13 @@ def main() -> None:
     equal, better = (sum(row.verdict == verdict for row in rows) for verdict in ("equal", "better"))
     print(f"{equal + better} of {len(rows)} pairs convert: {equal} equal to the reference, {better} better")
     if options.json:
-        options.json.write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n")
+        from transcoder.mapping import proofs
+
+        options.json.write_text(proofs.to_json([
+            proofs.Proof(row.family.replace("_", "-"), row.architecture, row.verdict, row.tensors, row.forward_error,
+                         row.reference_forward_error, row.containers, row.note)
+            for row in rows
+        ]))  # fmt: skip
     sys.exit(equal + better < len(rows))
 
 

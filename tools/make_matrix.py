@@ -157,7 +157,7 @@ def save_golden(matrix: Path, golden: Path) -> None:
             variables = json.loads((pair / "facts.json").read_text())["variables"]
             listing[pair.name] = {
                 "config": json.loads((pair / "config.json").read_text()),
-                "variables": {name: shape for name, shape, _ in variables},
+                "variables": {name: [dtype, *shape] for name, shape, dtype in variables},
             }
         lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in listing.items())
         (golden / family.name / "variables.json").write_text(f"{{\n{lines}\n}}\n")

@@ -152,17 +152,16 @@ def mapping() -> None:
 
 
 @mapping.command("list")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @_json
-def mapping_list(as_json: bool) -> None:
-    """Show the mappings that ship, and their architectures."""
+def mapping_list(names: tuple[str, ...], as_json: bool) -> None:
+    """Show the mappings that ship and what is proven of them; with NAME, its PyTorch classes one by one."""
     from transcoder import show
-    from transcoder.mapping import architecture_names, load_mapping, shipped_names
+    from transcoder.mapping import load_mapping, shipped_names
 
-    mappings = [load_mapping(name) for name in shipped_names()]
-    rows: list[dict[str, object]] = [
-        {"name": m.name, "about": m.about, "architectures": list(architecture_names(m))} for m in mappings
-    ]
-    _print(as_json, rows, lambda: show.mappings_table(rows))
+    mappings = [load_mapping(name) for name in names or shipped_names()]
+    rows = [show.listing(mapping) for mapping in mappings]
+    _print(as_json, rows, lambda: show.classes_table(rows) if names else show.mappings_table(rows))
 
 
 @mapping.command("show")
