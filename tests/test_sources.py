@@ -111,7 +111,7 @@ def test_every_container_gives_the_same_names_shapes_and_bytes(kind: str) -> Non
 
 
 def test_a_scope_alias_is_no_level_wherever_it_stands() -> None:
-    assert tidy("tf_bert_for_masked_lm_2/mlm___cls/predictions/bias:0") == "tf_bert_for_masked_lm_2/cls/predictions/bias"
+    assert tidy("tf_bert_for_masked_lm/mlm___cls/predictions/bias:0") == "tf_bert_for_masked_lm/cls/predictions/bias"
     assert stripped("mlm___cls/predictions/bias") == "cls/predictions/bias"
 
 
