@@ -64,9 +64,19 @@ FAMILIES = {
     "roberta-prelayernorm": Family(_BERT | {"pad_token_id": 1}, _heads("RobertaPreLayerNorm")),
     "albert": Family(
         _BERT | {"embedding_size": 12, "num_hidden_groups": 1, "inner_group_num": 2, "num_hidden_layers": 5},
-        _heads("Albert"),
+        _heads("Albert") | {"AlbertModel": {"num_hidden_groups": 3, "num_hidden_layers": 6}},
+        golden="AlbertForPreTraining",
     ),
-    "electra": Family(_BERT | {"embedding_size": 12}, _heads("Electra")),
+    "electra": Family(
+        _BERT | {"embedding_size": 12},
+        _heads("Electra")
+        | {
+            "ElectraModel": {"is_decoder": True, "add_cross_attention": True},
+            "ElectraForTokenClassification": labels(5) | {"embedding_size": 24},  # which needs no projection
+        },
+        inputs=_encoded,
+        golden="ElectraForMaskedLM",
+    ),
     "distilbert": Family(
         {"vocab_size": 67, "dim": 24, "n_layers": 2, "n_heads": 4, "hidden_dim": 40, "max_position_embeddings": 38},
         _heads("DistilBert"),
