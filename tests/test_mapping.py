@@ -573,9 +573,10 @@ NAMES: dict[str, Value] = {"n": 3, "ratio": 2.5, "flag": True, "none": None, "wo
     [
         ("int(ratio * n)", 7), ("-n // 2", -2), ("(n + 7) % 4", 2), ("6 / n", 2.0), ("depths[n - 2]", 3),
         ("depths[-1]", 3), ("sum(depths[:1])", 1), ("len(depths)", 2), ("max(n, 8)", 8), ("min(depths)", 1),
+        ("([n] + depths)[1]", 1), ("+".join("1" * 99), 99),
         ("text.n", 7), ("text.sizes[1] + 1", 6), ("4 * n if none == null else none", 12), ("flag == true", True),
         ("flag == 1", False), ("word in ['relu', 'gelu']", True), ("n not in depths", False),
-        ("not flag or n > 2", True),
+        ("'el' in word", True), ("'al' not in word", True), ("not flag or n > 2", True),
         ("n == 3 and word != 'relu'", True), ("none == null", True), ("word == 'gelu'", True),
     ],
 )  # fmt: skip
@@ -586,6 +587,7 @@ def test_an_expression_is_what_python_makes_of_it(expression: str, wanted: Value
 @pytest.mark.parametrize(
     "expression",
     ["flag + 1", "word * 9", "depths * 9", "depths[2]", "depths['a']", "text.m", "text['n']", "n.real",
+     "depths + 1", "1 + depths", "word + word",
      "word.upper()", "abs(n)",
      "sum(word)", "len(n)", "n < word", "[i for i in depths]", "lambda: n", "f'{n}'", "10 ** 9", "n if n else 1",
      "9999999999 * 9999999999", "not n", "n and flag", "depths[::2]", "1 < n < 4", "max()"],
