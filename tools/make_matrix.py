@@ -79,8 +79,11 @@ def build(family: Family, architecture: str) -> tuple[Any, Arrays]:
 
 def run(model: Any, inputs: Arrays) -> Arrays:
     """The floating outputs of TensorFlow in inference mode, by name; those in tuples by name.index."""
-    tensors = {n: tf.constant(a, tf.int32) if a.dtype.kind in "iu" else tf.constant(a) for n, a in inputs.items()}
-    return named(model(tensors, training=False, return_dict=True))
+    return named(model(tensors_of(inputs), training=False, return_dict=True))
+
+
+def tensors_of(inputs: Arrays) -> dict[str, Any]:
+    return {n: tf.constant(a, tf.int32) if a.dtype.kind in "iu" else tf.constant(a) for n, a in inputs.items()}
 
 
 def run_torch(model: Any, inputs: Arrays) -> Arrays:
@@ -101,12 +104,16 @@ def named(outputs: Any) -> Arrays:
     return found
 
 
-def reference(architecture: str, config: Any, h5: Path) -> tuple[Any, dict[str, list[str]]]:
-    """The PyTorch model of the reference's loader, and what the loader reports."""
+def reference(
+    architecture: str, config: Any, h5: Path, inputs: Arrays | None = None
+) -> tuple[Any, dict[str, list[str]]]:
+    """The PyTorch model of the reference's loader, and what the loader reports. `inputs` are for the loader's own run
+    of TensorFlow's model: some do not run with its dummies.
+    """
     torch.manual_seed(0)
     model = getattr(transformers, architecture)(config)
     model, info = load_tf2_checkpoint_in_pytorch_model(
-        model, str(h5), allow_missing_keys=True, output_loading_info=True
+        model, str(h5), inputs and tensors_of(inputs), allow_missing_keys=True, output_loading_info=True
     )
     return model.eval(), {key: sorted(str(name) for name in info.get(key) or ()) for key in info}
 
@@ -182,7 +189,7 @@ def make(model_type: str, architecture: str, directory: Path, *, saved_model: bo
     arrays |= {f"output.{name}": array for name, array in outputs.items()}
     np.savez_compressed(scratch / "truth.npz", **arrays)
 
-    torch_model, said = reference(architecture, model.config, scratch / "tf_model.h5")
+    torch_model, said = reference(architecture, model.config, scratch / "tf_model.h5", inputs)
     torch_model.save_pretrained(scratch / "pt")
     (scratch / "pt" / "model.safetensors").rename(scratch / "reference.safetensors")
     shutil.rmtree(scratch / "pt")
