@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from transcoder.errors import Problem
 from transcoder.mapping import Assignment, Table
-from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose
+from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose, ZeroRows
 from transcoder.tensors import BY_NAME, format_bytes
 from transcoder.validator.reading import Output, Reader
 from transcoder.validator.report import Level
@@ -35,6 +35,7 @@ def check_weights(
         )
 
     sources = set(reader.names())
+    table = table.preferring(sources)
     absent, _ = table.absent(sources)
     assignments = {a.target: a for a in table.assignments if a.part not in absent}
     for name in sorted(assignments.keys() - output.file_of.keys()):
@@ -132,6 +133,11 @@ def _apply(op: Op, array: Array) -> Array:
             return np.reshape(array, shape)
         case Squeeze(axes):
             return np.squeeze(array, axes)
+        case ZeroRows(start, stop):
+            keep = np.ones(len(array), array.dtype)
+            keep[start:stop] = 0
+            zeroed: Array = np.where(keep.reshape(-1, *[1] * (array.ndim - 1)) != 0, array, np.zeros_like(array))
+            return zeroed
         case Slice(axis, start, stop, _):
             return np.take(array, range(start, stop), axis)
         case _:
