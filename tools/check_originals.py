@@ -78,7 +78,8 @@ def check(name: str, directory: Path, reference_python: str | None) -> Row:
             problems = load(out, reference_python)
         except Exception as reason:  # a model that does not load is a verdict too
             return row._replace(note=f"{type(reason).__name__}: {reason}")
-    if problems:
+    computed = {f"computed: {name}" for name in facts.get("computed", ())}
+    if problems := [problem for problem in problems if problem not in computed]:
         return row._replace(note="; ".join(problems[:6]))
     if not unequal:
         return row._replace(verdict="equal")
@@ -122,8 +123,13 @@ def load_here(out: Path) -> list[str]:
     if disable is not None:
         disable()
     architecture = json.loads((out / "config.json").read_text())["architectures"][0]
-    _, info = getattr(transformers, architecture).from_pretrained(out, output_loading_info=True)
-    return [f"{kind}: {name}" for kind in ("missing_keys", "unexpected_keys", "mismatched_keys") for name in info[kind]]
+    model, info = getattr(transformers, architecture).from_pretrained(out, output_loading_info=True)
+    fresh = type(model)(model.config).state_dict() if info["missing_keys"] else {}
+    missing = [
+        f"{'computed' if model.state_dict()[name].equal(fresh[name]) else 'missing_keys'}: {name}"
+        for name in info["missing_keys"]
+    ]
+    return missing + [f"{kind}: {name}" for kind in ("unexpected_keys", "mismatched_keys") for name in info[kind]]
 
 
 def main() -> None:

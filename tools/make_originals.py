@@ -110,6 +110,7 @@ def make(name: str, directory: Path) -> dict[str, Any]:
         "file": file,
         "left_random": left,
         "why": original.why,
+        "computed": list(original.computed),
         "variables": {variable: [str(array.dtype), list(array.shape)] for variable, array in arrays.items()},
     }
     if original.release is not None:

@@ -24,7 +24,8 @@ class Original:
     ``load(model, config, path)`` is the reference; left out, the class's own ``load_tf_weights``. ``withheld`` are
     patterns of variables that it does not get to see, because it fails at them or puts them in the wrong place.
     ``truth(arrays)`` gives tensors that the reference leaves random or gets wrong, as the release's code has them, and
-    ``why`` says what is wrong with the reference. ``release`` is the config that the release itself has where its keys
+    ``why`` says what is wrong with the reference. ``computed`` are parameters of PyTorch that no release has, because
+    they follow from the config; from_pretrained must give them the values that a new model has. ``release`` is the config that the release itself has where its keys
     are others; left out, it is ``config`` alone; None, where it has none that serves.
     """
 
@@ -37,6 +38,7 @@ class Original:
     withheld: tuple[str, ...] = ()
     truth: Callable[[Arrays], Arrays] | None = None
     why: str = ""
+    computed: tuple[str, ...] = ()
     release: Mapping[str, Any] | None = field(default_factory=dict)
     make_config: Callable[[Mapping[str, Any]], Any] | None = None
     dtypes: Mapping[str, str] = field(default_factory=dict)  # of variables that are no float32, by name
