@@ -24,6 +24,8 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
+from mended import mend
+
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 MOST = 1e-4  # of the largest true value of an output, or of 1 where that is larger
 CONTAINERS = ("sharded", "safetensors", "checkpoint", "saved_model")
@@ -154,6 +156,7 @@ def run_here(out: Path, architecture: str, truth: Path) -> tuple[list[str], floa
 
     transformers.logging.set_verbosity(logging.CRITICAL)
     transformers.logging.disable_progress_bar()
+    mend()
     model, info = getattr(transformers, architecture).from_pretrained(
         out, output_loading_info=True, attn_implementation="eager"
     )
