@@ -173,6 +173,16 @@ def test_the_validators_own_reader_reads_the_same(case: str) -> None:
             assert reader.read(name).tobytes() == array.tobytes(), name
 
 
+def test_the_validators_own_reader_gives_a_scalar_as_one(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "tf_model.h5", "w") as file:
+        file.attrs["layer_names"] = ["blip"]
+        file.create_group("blip").attrs["weight_names"] = ["blip/logit_scale:0"]
+        file["blip/blip/logit_scale:0"] = np.float32(2.5)
+    with open_source(tmp_path / "tf_model.h5") as source:
+        values = reader_for(source).read(next(iter(source.specs)))
+    assert (values.shape, values) == ((), 2.5)
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_raw_bytes_lie_where_extent_says(case: str) -> None:
     wanted = truth(CONTAINERS / case).values

@@ -122,8 +122,8 @@ class H5Reader:
                     Problem(name, "copies that differ", "equal copies", "convert another save of the model"),
                 )
         if first.dtype.kind == "V":
-            return np.ascontiguousarray(first).view(np.uint16)
-        return np.ascontiguousarray(first, dtype=first.dtype.newbyteorder("="))
+            return np.asarray(first, order="C").view(np.uint16)
+        return np.asarray(first, first.dtype.newbyteorder("="), order="C")  # a scalar stays one
 
 
 def _note(
@@ -159,6 +159,34 @@ class SafetensorsReader:
         file, key = self._places[name]
         values: Array = file.get_tensor(key)
         return values
+
+
+class ArraysReader:
+    """Arrays cut from what NumPy reads of several files as one row; their names and shapes are the source's."""
+
+    route = "NumPy's own reader"
+
+    def __init__(self, paths: Sequence[Path], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self._rows = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+        self._shapes = shapes
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+        self._ends = dict(zip(shapes, ends.tolist(), strict=True))
+
+    def names(self) -> list[str]:
+        return list(self._shapes)
+
+    def dtype(self, name: str) -> str:
+        return str(self._rows[0].dtype)
+
+    def read(self, name: str) -> Array:
+        shape = self._shapes[name]
+        stop = self._ends[name]
+        start = stop - int(np.prod(shape))
+        pieces, at = [], 0
+        for row in self._rows:
+            pieces.append(row[max(0, start - at) : max(0, stop - at)])
+            at += len(row)
+        return np.concatenate(pieces).reshape(shape)
 
 
 # What a source has verified by the time a variable was read whole; a Keras 3 one that comes here is an archive.
@@ -203,6 +231,8 @@ def reader_for(source: Source) -> Reader:
             return H5Reader.of_paths(paths)
         case "tf-safetensors":
             return SafetensorsReader(paths)
+        case "openai-gpt":
+            return ArraysReader(paths, {name: spec.shape for name, spec in source.specs.items()})
         case _:
             return SourceReader(source)
 
