@@ -20,13 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import originals
 import tensorflow as tf
 import torch
 import transformers
+from safetensors.torch import save_file
+
+import originals
 from make_matrix import draw
 from originals.original import Arrays, Original, split
-from safetensors.torch import save_file
 
 PREFIX = "model.ckpt"
 
