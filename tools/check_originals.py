@@ -123,6 +123,10 @@ def load_here(out: Path) -> list[str]:
     if disable is not None:
         disable()
     architecture = json.loads((out / "config.json").read_text())["architectures"][0]
+    if architecture.startswith("QDQBert"):  # without pytorch-quantization
+        from originals.encoders import qdqbert_classes
+
+        qdqbert_classes()
     model, info = getattr(transformers, architecture).from_pretrained(out, output_loading_info=True)
     fresh = type(model)(model.config).state_dict() if info["missing_keys"] else {}
     missing = [

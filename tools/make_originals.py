@@ -84,6 +84,8 @@ def make(name: str, directory: Path) -> dict[str, Any]:
     """Writes a release's directory and gives its facts."""
     original = originals.ORIGINALS[name]
     mapping, architecture = split(name)
+    if original.prepare is not None:
+        original.prepare()
     config_class = getattr(transformers, architecture).config_class
     config = original.make_config(original.config) if original.make_config else config_class(**original.config)
     config.architectures = [architecture]

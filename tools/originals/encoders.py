@@ -3,6 +3,8 @@
 import importlib
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -943,4 +945,105 @@ ORIGINALS |= {
     ),
     "realm-tf1/RealmKnowledgeAugEncoder": Original(REALM, realm_encoder),
     "realm-tf1/RealmReader": Original(REALM, realm_answers, truth=realm_decoder("reader/module/"), why=UNTIED),
+}
+
+
+# --- BigBird that answers TriviaQA: tensorflow/models, official/projects/triviaqa/modeling.py, saved as a Keras model
+
+
+def trivia_names(config: Any) -> list[tuple[str, Shape]]:
+    """The model's variables in its own order. Two of the head's layers have one name, being made at different times."""
+    hidden, heads, inner = config.hidden_size, config.num_attention_heads, config.intermediate_size
+    size = hidden // heads
+    rows: list[tuple[str, Shape]] = [
+        ("word_embeddings/embeddings", (config.vocab_size, hidden)),
+        ("position_embedding/embeddings", (config.max_position_embeddings, hidden)),
+        ("type_embeddings/embeddings", (config.type_vocab_size, hidden)),
+        ("embeddings/layer_norm/gamma", (hidden,)),
+        ("embeddings/layer_norm/beta", (hidden,)),
+    ]
+    for i in range(config.num_hidden_layers):
+        at = f"transformer_scaffold_{i}" if i else "transformer_scaffold"
+        for part in ("query", "key", "value"):
+            rows += [(f"{at}/big_bird_attention/{part}/kernel", (hidden, heads, size))]
+            rows += [(f"{at}/big_bird_attention/{part}/bias", (heads, size))]
+        rows += [
+            (f"{at}/big_bird_attention/attention_output/kernel", (heads, size, hidden)),
+            (f"{at}/big_bird_attention/attention_output/bias", (hidden,)),
+            (f"{at}/self_attention_layer_norm/gamma", (hidden,)),
+            (f"{at}/self_attention_layer_norm/beta", (hidden,)),
+            (f"{at}/intermediate/kernel", (hidden, inner)),
+            (f"{at}/intermediate/bias", (inner,)),
+            (f"{at}/output/kernel", (inner, hidden)),
+            (f"{at}/output/bias", (hidden,)),
+            (f"{at}/output_layer_norm/gamma", (hidden,)),
+            (f"{at}/output_layer_norm/beta", (hidden,)),
+        ]
+    at = "trivia_qa_head"
+    rows += [(f"{at}/dense/kernel", (hidden, inner)), (f"{at}/dense/bias", (inner,))]
+    rows += [(f"{at}/layer_normalization/gamma", (hidden,)), (f"{at}/layer_normalization/beta", (hidden,))]
+    rows += [(f"{at}/dense_1/kernel", (hidden, 2)), (f"{at}/dense_1/bias", (2,))]
+    return [*rows, (f"{at}/dense/kernel", (inner, hidden)), (f"{at}/dense/bias", (hidden,))]
+
+
+def trivia_variables(config: Any) -> Variables:
+    """By their number too, because of the two of one name."""
+    return {f"{number:04}/{name}": shape for number, (name, shape) in enumerate(trivia_names(config))}
+
+
+def write_trivia(directory: Path, arrays: Arrays) -> str:
+    """A SavedModel whose variables lie in one list, as Keras has them."""
+    tf = importlib.import_module("tensorflow")
+    model = tf.__internal__.tracking.AutoTrackable()
+    model.variables = [tf.Variable(array, name=name.partition("/")[2]) for name, array in sorted(arrays.items())]
+    tf.saved_model.save(model, str(directory / "saved_model"))
+    return "saved_model"
+
+
+def load_trivia(model: Any, config: Any, path: str) -> None:
+    type(model).load_tf_weights(model, path, is_trivia_qa=True)
+
+
+ORIGINALS["big-bird-tf1/BigBirdForQuestionAnswering"] = Original(
+    BERT, trivia_variables, slots=(), counters={}, write=write_trivia, load=load_trivia
+)
+
+
+# --- QDQBERT: it starts from BERT's release
+
+
+def qdqbert_classes() -> None:
+    """Make the classes of transformers without pytorch-quantization, whose quantizers hold no weights."""
+    import torch
+
+    module: Any = importlib.import_module("transformers.models.deprecated.qdqbert.modeling_qdqbert")
+    if not hasattr(module, "TensorQuantizer"):
+        quantizer = type("TensorQuantizer", (torch.nn.Identity,), {})
+        linear = type("QuantLinear", (torch.nn.Linear,), {"default_quant_desc_input": None})
+        module.TensorQuantizer = quantizer
+        module.quant_nn = SimpleNamespace(TensorQuantizer=quantizer, QuantLinear=linear)
+        module.requires_backends = lambda *_: None
+    transformers: Any = importlib.import_module("transformers")
+    for name in ("QDQBertModel", "QDQBertForMaskedLM", "QDQBertForNextSentencePrediction"):
+        setattr(transformers, name, getattr(module, name))
+
+
+def load_qdqbert(model: Any, config: Any, path: str) -> None:
+    type(model).load_tf_weights(model, path)
+
+
+ORIGINALS |= {
+    "qdqbert-tf1/QDQBertModel": Original(
+        BERT, bert_pretraining, load=load_qdqbert, withheld=("cls/*",), prepare=qdqbert_classes
+    ),
+    "qdqbert-tf1/QDQBertForMaskedLM": Original(
+        BERT,
+        bert_pretraining,
+        load=load_qdqbert,
+        withheld=("cls/seq_relationship/*", "bert/pooler/*"),
+        prepare=qdqbert_classes,
+    ),
+    "qdqbert-tf1/QDQBertForNextSentencePrediction": Original(
+        BERT, bert_pretraining, load=load_qdqbert, withheld=("cls/predictions/*",), prepare=qdqbert_classes
+    ),
 }

@@ -25,9 +25,9 @@ class Original:
     patterns of variables that it does not get to see, because it fails at them or puts them in the wrong place.
     ``truth(arrays)`` gives tensors that the reference leaves random or gets wrong, as the release's code has them,
     and ``why`` says what is wrong with the reference. ``computed`` are parameters of PyTorch that no release has,
-    because they follow from the config; from_pretrained must give them the values that a new model has. ``release``
-    is the config that the release itself has where its keys are others; left out, it is ``config`` alone; None,
-    where it has none that serves.
+    because they follow from the config; from_pretrained must give them the values that a new model has. ``prepare``
+    makes classes that need a package which is not there. ``release`` is the config that the release itself has
+    where its keys are others; left out, it is ``config`` alone; None, where it has none that serves.
     """
 
     config: Mapping[str, Any]
@@ -40,6 +40,7 @@ class Original:
     truth: Callable[[Arrays], Arrays] | None = None
     why: str = ""
     computed: tuple[str, ...] = ()
+    prepare: Callable[[], None] | None = None
     release: Mapping[str, Any] | None = field(default_factory=dict)
     make_config: Callable[[Mapping[str, Any]], Any] | None = None
     dtypes: Mapping[str, str] = field(default_factory=dict)  # of variables that are no float32, by name
