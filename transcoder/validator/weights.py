@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from transcoder.errors import Problem
 from transcoder.mapping import Assignment, Table
 from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose, ZeroRows
-from transcoder.tensors import BY_NAME, format_bytes
+from transcoder.tensors import BY_NAME, BY_SAFETENSORS, format_bytes
+from transcoder.validator.details import Details, TensorRecord, records
 from transcoder.validator.reading import Output, Reader
 from transcoder.validator.report import Level
 
@@ -25,8 +26,13 @@ def check_weights(
     dtype: str,
     receipt: Mapping[str, object],
     progress: Callable[[int, int], None] | None,
+    details: Details | None = None,
 ) -> Level:
-    """Compare names, dtypes, shapes and bits. `dtype` is the policy of the conversion ("keep" or a float type)."""
+    """Compare names, dtypes, shapes and bits. `dtype` is the policy of the conversion ("keep" or a float type).
+
+    `details` gets a record of every tensor.
+    """
+    details = details if details is not None else Details()
     findings = list(output.problems)
 
     def wrong(name: str, found: str, wanted: str) -> None:
@@ -49,10 +55,13 @@ def check_weights(
     digests = _claimed_digests(receipt)
     sizes = dict(output.sizes())
     total, compared, equal = sum(sizes.values()), 0, 0
+    known = records(assignments)
+    details.tensors = list(known.values())
     for name in (name for name in assignments if name in output.file_of):
-        difference = _difference(assignments, name, sources, reader, output, dtype, digests)
+        difference = _difference(assignments, known[name], sources, reader, output, dtype, digests, details)
         if difference is None:
             equal += 1
+            known[name].equal = True
         else:
             wrong(name, *difference)
         compared += sizes[name]
@@ -72,40 +81,48 @@ def check_weights(
 
 def _difference(
     assignments: Mapping[str, Assignment],
-    name: str,
+    record: TensorRecord,
     sources: set[str],
     reader: Reader,
     output: Output,
     dtype: str,
     digests: Mapping[str, str],
+    details: Details,
 ) -> tuple[str, str] | None:
     """(found, wanted) where an output tensor is not what the source makes of it."""
+    name = record.name
     assignment = assignments[name]
     while assignment.copy_of is not None:
         assignment = assignments[assignment.copy_of]
     missing = [source for source in assignment.sources if source not in sources]
     if missing:
         return "a tensor", f"none: the source has no {', '.join(missing)}"
-    wanted_dtype, expected = _recompute(assignment, reader, dtype)
+    source_dtype, kept = _recompute(assignment, reader)
+    wanted_dtype, expected = _under(dtype, source_dtype, kept)
+    if wanted_dtype != source_dtype:
+        record.ops = (*record.ops, f"cast {wanted_dtype}")
     found_dtype, shape = output.spec(name)
+    record.dtype, record.shape = BY_SAFETENSORS[found_dtype].name if found_dtype in BY_SAFETENSORS else found_dtype, shape
     if (found_dtype, shape) != (BY_NAME[wanted_dtype].safetensors, expected.shape):
         return f"{found_dtype} {list(shape)}", f"{wanted_dtype} {list(expected.shape)}"
     actual = np.ascontiguousarray(output.read(name))
     a, b = actual.reshape(-1).view(np.uint8), np.ascontiguousarray(expected).reshape(-1).view(np.uint8)
+    record.blake3 = digest = blake3(a.data).hexdigest()
+    if details.statistics and (measured := details.measure(kept, source_dtype, actual, wanted_dtype)):
+        record.error, record.largest = measured
     if not np.array_equal(a, b):
         width = BY_NAME[wanted_dtype].size
         count = int(np.count_nonzero((a != b).reshape(-1, width).any(axis=1)))
         first = int(np.flatnonzero(a != b)[0]) // width
         index = tuple(int(i) for i in np.unravel_index(first, shape))
         return f"{count} of {actual.size} values differ, the first at {list(index)}", "the source's bits"
-    digest = blake3(a.data).hexdigest() if name in digests else ""
-    if digest != digests.get(name, ""):
+    if digest != digests.get(name, digest):
         return f"blake3 {digest[:16]}...", f"{digests[name][:16]}..., as the receipt says"
     return None
 
 
-def _recompute(assignment: Assignment, reader: Reader, policy: str) -> tuple[str, Array]:
-    """A target's dtype name and values, from whole arrays."""
+def _recompute(assignment: Assignment, reader: Reader) -> tuple[str, Array]:
+    """A target's dtype name and values before any dtype policy, from whole arrays."""
     arrays = [reader.read(name) for name in assignment.sources]
     dtype = reader.dtype(assignment.sources[0]) if assignment.sources else ""
     for op in assignment.ops:
@@ -120,9 +137,14 @@ def _recompute(assignment: Assignment, reader: Reader, policy: str) -> tuple[str
         else:
             arrays = [_apply(op, array) for array in arrays]
     (result,) = arrays
-    if policy != "keep" and BY_NAME[dtype].is_float and dtype != policy:
-        return policy, _cast(result, dtype, policy)
     return dtype, result
+
+
+def _under(policy: str, dtype: str, values: Array) -> tuple[str, Array]:
+    """Dtype name and values under the policy of the conversion."""
+    if policy != "keep" and BY_NAME[dtype].is_float and dtype != policy:
+        return policy, _cast(values, dtype, policy)
+    return dtype, values
 
 
 def _apply(op: Op, array: Array) -> Array:
