@@ -100,7 +100,7 @@ def _difference(
     source_dtype, kept = _recompute(assignment, reader)
     wanted_dtype, expected = _under(dtype, source_dtype, kept)
     if wanted_dtype != source_dtype:
-        record.ops = (*record.ops, f"cast {wanted_dtype}")
+        record.ops = (*record.ops, str(Cast(wanted_dtype)))
     found_dtype, shape = output.spec(name)
     record.dtype, record.shape = BY_SAFETENSORS[found_dtype].name if found_dtype in BY_SAFETENSORS else found_dtype, shape
     if (found_dtype, shape) != (BY_NAME[wanted_dtype].safetensors, expected.shape):

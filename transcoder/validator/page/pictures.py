@@ -29,11 +29,13 @@ def _weights(tensors: Sequence[Mapping[str, Any]]) -> Iterable[Html]:
             errors[layer] = max(errors.get(layer, 0.0), float(each["error"]) / size)
     if not errors:
         return
-    if not any(errors.values()):
-        note = f"Every value of {len(errors)} layers is the source's: the error is 0 everywhere."
-    else:
-        note = "Largest error of a layer's tensors, relative to the tensor's largest value."
-    yield _bars("Weights", note, [(layer, error, None) for layer, error in errors.items()])
+    rows = [(layer, error, None) for layer, error in errors.items()]
+    if any(errors.values()):
+        yield _bars("Weights", "Largest error of a layer's tensors, relative to the tensor's largest value.", rows)
+        return
+    said = f"Every value of all {len(errors)} layers is the source's: the error is 0 everywhere."
+    inner = tag("details", tag("summary", text("Layer by layer")), _bars("Weights", "All 0.", rows))
+    yield tag("div", tag("strong", text("Weights")), tag("p", text(said), class_="note"), inner)
 
 
 def _outputs(levels: Sequence[Mapping[str, Any]]) -> Iterable[Html]:
@@ -61,7 +63,7 @@ def _bars(title: str, note: str, rows: Sequence[tuple[str, float, float | None]]
             at = f"{_place(limit):.2f}"
             parts.append(tag("line", x1=at, x2=at, y1="0", y2="10", class_="limit"))
         picture = tag("svg", *parts, viewBox="0 0 100 10", preserveAspectRatio="none", aria_hidden="true")
-        value = number(error) + (f" of {number(limit)}" if limit is not None else "")
+        value = number(error) + (f" of\u00a0{number(limit)}" if limit is not None else "")
         lines.append(tag("tr", tag("th", dotted(name), scope="row"), tag("td", picture, class_="picture"),
                          tag("td", text(value), class_="value")))  # fmt: skip
     caption = tag("caption", tag("strong", text(title)), tag("span", text(f"{note} Bars run from 1e{SMALLEST} to 1 by powers of ten.")))
