@@ -145,6 +145,8 @@ def save_golden(made: Path, golden: Path) -> None:
         listing = {}
         for entry in entries:
             facts = json.loads((entry / "facts.json").read_text())
+            if (entry / facts["file"]).is_dir():  # a SavedModel, whose variables go by keys of its own
+                continue
             variables = {name: [dtype, *shape] for name, (dtype, shape) in facts["variables"].items()}
             listing[entry.name] = {"config": json.loads((entry / "config.json").read_text()), "variables": variables}
         golden_weights.save_listing(golden / mapping.name / "variables.json", listing)
