@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from build import Array, InMemory, in_memory, numbers, raised_by, read, write_bundle
-from transcoder import stream
+from transcoder import budget, stream
+from transcoder.budget import portion
 from transcoder.casting import CastCounts, cast_into
 from transcoder.errors import Problem, SourceError, WriteError
 from transcoder.mapping import Assignment, Table
@@ -173,12 +174,13 @@ def entry_of(source: InMemory, ops: Sequence[Op]) -> Entry:
     return Entry(TensorSpec("target", dtype, shape), sources, tuple(ops), "", "", 0)
 
 
-def streamed(entry: Entry, source: Source, panel: int) -> tuple[bytes, dict[str, str]]:
+def streamed(entry: Entry, source: Source, share: int) -> tuple[bytes, dict[str, str]]:
     """A target read in panels through a workspace of just the size that the plan counts on."""
-    # Less than the plan gives, by three quarters of what a Workspace adds for aligning its pieces.
-    workspace = Workspace(panel * entry.bytes_an_element - 3072)
+    portioned = portion(entry, share)
+    panel = portioned.panel
+    workspace = Workspace(portioned.nbytes)
     digests = Digests()
-    reader = Stream(entry, source, workspace, digests, panel)
+    reader = Stream(entry, source, workspace, digests, portioned)
     out = bytearray()
     with workspace.take(min(panel, entry.target.elements), entry.target.dtype) as buffer:
         for start in range(0, entry.target.elements, panel):
@@ -192,24 +194,24 @@ def streamed(entry: Entry, source: Source, panel: int) -> tuple[bytes, dict[str,
 # Laws of the stream -------------------------------------------------------------------------------------------------
 
 
-@given(chains(), st.integers(1, 60), st.sampled_from((64, 5000, 1 << 18)), st.sampled_from((1, 64, 1 << 14)))
+@given(chains(), st.integers(0, 60), st.sampled_from((64, 5000, 1 << 18)), st.sampled_from((1, 64, 1 << 14)))
 @example(("float32", [(60, 40)], [Slice(1, 5, 9), Transpose((1, 0))]), 4, 5000, 1 << 14)
 @example(("float32", [(60, 40), (60, 40)], [Transpose((1, 0)), Concat(1)]), 1, 5000, 1 << 14)
 @example(("float32", [(300, 7), (300, 7)], [Concat(1), Slice(1, 3, 9), Transpose((1, 0)), HALF]), 9, 5000, 64)
 @example(("uint8", [(0, 3)], [Transpose((1, 0))]), 1, 1000, 64)
 @settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 def test_a_chain_of_operations_in_any_panels_is_what_numpy_makes_of_whole_arrays(
-    chain: tuple[str, list[Shape], list[Op]], panels: int, scratch: int, small_run: int
+    chain: tuple[str, list[Shape], list[Op]], panels: int, strip: int, small_run: int
 ) -> None:
     dtype, shapes, ops = chain
     arrays = variables(dtype, shapes)
     source = source_of(dtype, arrays)
     entry = entry_of(source, ops)
     wanted = by_numpy(list(arrays.values()), dtype, ops)
-    panel = max(1, entry.target.elements // panels)
-    # Less scratch than the tensors are large, so that it is filled to the brim.
-    with patch.object(stream, "SCRATCH", scratch), patch.object(stream, "SMALL_RUN", small_run):
-        data, digests = streamed(entry, source, panel)
+    share = (4 * entry.target.nbytes) // panels if panels else 1 << 26
+    # Strips and tiles of less than the tensors are large, so that they are filled to the brim.
+    with patch.object(budget, "STRIP", strip), patch.object(stream, "SMALL_RUN", small_run):
+        data, digests = streamed(entry, source, share)
     assert entry.target.shape == wanted.shape
     assert data == wanted.tobytes()
     assert digests == {name: blake3(array.tobytes()).hexdigest() for name, array in arrays.items()}
@@ -226,8 +228,8 @@ def test_a_workspace_of_one_element_is_enough(chain: tuple[str, list[Shape], lis
         entry = entry_of(source, ops)
     except ValueError:  # a slice or reshape that needed the larger extents
         assume(False)
-    with patch.object(stream, "SCRATCH", 8):
-        data, _ = streamed(entry, source, 1)
+    assert portion(entry, 1).panel == 1
+    data, _ = streamed(entry, source, 1)
     assert data == by_numpy(list(arrays.values()), dtype, ops).tobytes()
 
 
