@@ -39,6 +39,7 @@ from build import (
 )
 from transcoder.errors import SourceError
 from transcoder.sources import Source, open_source
+from transcoder.sources.names import stripped, tidy
 from transcoder.tensors import TensorSpec
 
 CONTAINERS = {
@@ -107,6 +108,11 @@ def test_every_container_gives_the_same_names_shapes_and_bytes(kind: str) -> Non
             spec = source.specs[name]
             assert (spec.name, spec.dtype.numpy, spec.shape) == (name, array.dtype.str, array.shape)
             assert read(source, name) == array.tobytes(), name
+
+
+def test_a_scope_alias_is_no_level_wherever_it_stands() -> None:
+    assert tidy("tf_bert_for_masked_lm/mlm___cls/predictions/bias:0") == "tf_bert_for_masked_lm/cls/predictions/bias"
+    assert stripped("mlm___cls/predictions/bias") == "cls/predictions/bias"
 
 
 def test_the_containers_differ_in_scope_alone() -> None:

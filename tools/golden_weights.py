@@ -128,18 +128,23 @@ def reference_model(architecture: str, h5: Path) -> Any:
 
 def save_expected(path: Path, model: Any, leave_out: tuple[str, ...] = ()) -> None:
     """expected.json: dtype, shape and sha256 of the tensors that the reference writes for a PyTorch model."""
-    tensors = {}
     with tempfile.TemporaryDirectory() as directory:
         model.save_pretrained(directory, max_shard_size="100GB")  # decides which tied duplicates are left out
-        with safe_open(Path(directory) / "model.safetensors", framework="numpy") as file:
-            for name in sorted(set(file.keys()) - set(leave_out)):
-                array = file.get_tensor(name)
-                little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-                tensors[name] = {
-                    "dtype": file.get_slice(name).get_dtype(),
-                    "shape": list(array.shape),
-                    "sha256": hashlib.sha256(little.data).hexdigest(),
-                }
+        save_digests(path, Path(directory) / "model.safetensors", leave_out)
+
+
+def save_digests(path: Path, safetensors: Path, leave_out: tuple[str, ...] = ()) -> None:
+    """dtype, shape and sha256 of a safetensors file's tensors, as JSON."""
+    tensors = {}
+    with safe_open(safetensors, framework="numpy") as file:
+        for name in sorted(set(file.keys()) - set(leave_out)):
+            array = file.get_tensor(name)
+            little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
+            tensors[name] = {
+                "dtype": file.get_slice(name).get_dtype(),
+                "shape": list(array.shape),
+                "sha256": hashlib.sha256(little.data).hexdigest(),
+            }
     path.write_text(json.dumps(tensors, indent=1, sort_keys=True) + "\n")
 
 

@@ -5,7 +5,14 @@
 
 Every variable is random. Each directory holds config.json, tf_model.h5, truth.npz (``input.*``, ``output.*`` of
 TensorFlow), reference.safetensors (what the reference's loader makes of the .h5) and facts.json (what that loader
-said, and how far its outputs are from TensorFlow's). A directory that is there is kept: remove it to make it anew.
+said, and how far its outputs are from TensorFlow's); and the same weights in the other containers that transformers
+wrote: sharded/, safetensors/, checkpoint/, with --saved-models saved_model/ too, which takes ten times as long. A
+directory that is there is kept: remove it to make it anew.
+
+    .reference/bin/python tools/make_matrix.py OUT --golden DIR     # what is committed of OUT: tests/golden/families
+
+--golden copies the tiny model of one class a family, with expected.json (dtype, shape, sha256) for the reference's
+tensors, and lists the variables of every class in variables.json.
 """
 
 import argparse
@@ -112,7 +119,51 @@ def difference(one: Arrays, other: Arrays) -> float | None:
     return max(float(np.abs(one[n] - other[n]).max() / max(1.0, np.abs(one[n]).max())) for n in common)
 
 
-def make(model_type: str, architecture: str, directory: Path) -> dict[str, Any]:
+def save_containers(model: Any, directory: Path, *, saved_model: bool) -> None:
+    """The model in the containers that transformers and TensorFlow have beside the single .h5."""
+    model.save_pretrained(directory / "sharded", max_shard_size="20KB")
+    if not (directory / "sharded" / "tf_model.h5.index.json").is_file():  # too small to be cut
+        shutil.rmtree(directory / "sharded")
+    model.save_pretrained(directory / "safetensors", safe_serialization=True)
+    tf.train.Checkpoint(model=model).save(str(directory / "checkpoint" / "ckpt"))
+    if saved_model:
+        model.save_pretrained(directory / "saved", saved_model=True)
+        (directory / "saved" / "saved_model" / "1").rename(directory / "saved_model")
+        shutil.rmtree(directory / "saved")
+    for path in directory.glob("*/config.json"):  # the one of the pair serves for all
+        path.unlink()
+
+
+def save_golden(matrix: Path, golden: Path) -> None:
+    """The committed part of a matrix: a tiny model for each family, and every pair's variables and config."""
+    import golden_weights
+
+    for family in sorted(path for path in matrix.iterdir() if path.is_dir()):
+        pairs = sorted(path.parent for path in family.glob("*/facts.json"))
+        if not pairs:
+            continue
+        chosen = families.FAMILIES[family.name].golden or pairs[0].name
+        shutil.rmtree(golden / family.name, ignore_errors=True)
+        target = golden / family.name / chosen
+        target.mkdir(parents=True)
+        for name in ("config.json", "tf_model.h5", "truth.npz"):
+            shutil.copy(family / chosen / name, target)
+        golden_weights.save_digests(target / "expected.json", family / chosen / "reference.safetensors")
+        facts = json.loads((family / chosen / "facts.json").read_text())
+        del facts["variables"]
+        (target / "facts.json").write_text(json.dumps(facts, indent=1) + "\n")
+        listing = {}
+        for pair in pairs:
+            variables = json.loads((pair / "facts.json").read_text())["variables"]
+            listing[pair.name] = {
+                "config": json.loads((pair / "config.json").read_text()),
+                "variables": {name: [dtype, *shape] for name, shape, dtype in variables},
+            }
+        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in listing.items())
+        (golden / family.name / "variables.json").write_text(f"{{\n{lines}\n}}\n")
+
+
+def make(model_type: str, architecture: str, directory: Path, *, saved_model: bool = False) -> dict[str, Any]:
     """Writes a pair's directory and gives its facts."""
     tf.keras.backend.clear_session()  # scopes count from the start in every model
     model, inputs = build(families.FAMILIES[model_type], architecture)
@@ -123,6 +174,7 @@ def make(model_type: str, architecture: str, directory: Path) -> dict[str, Any]:
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     model.save_pretrained(scratch)
+    save_containers(model, scratch, saved_model=saved_model)
     config = json.loads((scratch / "config.json").read_text())
     config["architectures"] = [architecture]
     (scratch / "config.json").write_text(json.dumps(config, indent=2) + "\n")
@@ -152,6 +204,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("only", nargs="*", metavar="FAMILY[/CLASS]")
+    parser.add_argument("--saved-models", action="store_true", help="each as a SavedModel too")
+    parser.add_argument("--golden", type=Path, metavar="DIR", help="copy to DIR what is committed of OUT")
     parser.add_argument("--list", action="store_true", help="which pairs there are, and which have no tiny model")
     options = parser.parse_args()
     wanted = [
@@ -162,6 +216,9 @@ def main() -> None:
             family = families.FAMILIES.get(model_type)
             state = "no tiny model" if family is None else family.skip.get(architecture, "")
             print(f"{model_type}/{architecture}".ljust(64), state)
+        return
+    if options.golden is not None:
+        save_golden(options.out, options.golden)
         return
     failed = []
     for model_type, architecture in wanted:
@@ -175,7 +232,7 @@ def main() -> None:
         if directory.is_dir():
             continue
         try:
-            facts = make(model_type, architecture, directory)
+            facts = make(model_type, architecture, directory, saved_model=options.saved_models)
         except Exception as reason:
             failed.append(name)
             print(name, f"FAILED {type(reason).__name__}: {reason}"[:600], flush=True)

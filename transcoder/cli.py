@@ -154,17 +154,16 @@ def mapping() -> None:
 
 
 @mapping.command("list")
+@click.argument("names", nargs=-1, metavar="[NAME]...")
 @_json
-def mapping_list(as_json: bool) -> None:
-    """Show the mappings that ship, and their architectures."""
+def mapping_list(names: tuple[str, ...], as_json: bool) -> None:
+    """Show the mappings that ship and what is proven of them; with NAME, its PyTorch classes one by one."""
     from transcoder import show
-    from transcoder.mapping import architecture_names, load_mapping, shipped_names
+    from transcoder.mapping import load_mapping, shipped_names
 
-    mappings = [load_mapping(name) for name in shipped_names()]
-    rows: list[dict[str, object]] = [
-        {"name": m.name, "about": m.about, "architectures": list(architecture_names(m))} for m in mappings
-    ]
-    _print(as_json, rows, lambda: show.mappings_table(rows))
+    mappings = [load_mapping(name) for name in names or shipped_names()]
+    rows = [show.listing(mapping) for mapping in mappings]
+    _print(as_json, rows, lambda: show.classes_table(rows) if names else show.mappings_table(rows))
 
 
 @mapping.command("show")
@@ -205,12 +204,17 @@ def mapping_lint(names: tuple[str, ...], as_json: bool) -> None:
 @click.argument("src", type=_source)
 @click.option("--mapping", metavar="NAME", help="The family of the transformer inside, if config.json does not say.")
 @click.option("--config", type=_source, metavar="FILE", help="The config.json of the transformer inside.")
-@click.option("--architecture", metavar="CLASS", default="MyModel", show_default=True, help="What to call the model.")
+@click.option(
+    "--target",
+    metavar="CLASS|FILE",
+    help="For any other model: the PyTorch class of transformers, or a .safetensors file of the model to be.",
+)
+@click.option("--architecture", metavar="CLASS", help="What to call the model.  [default: MyModel, or the target]")
 @click.option("--module", metavar="NAME", default="encoder", show_default=True,
               help="Where the transformer lies in your PyTorch module.")  # fmt: skip
 @click.option("-o", "--output", type=_path, metavar="FILE", help="Write to FILE; it must not exist.  [default: stdout]")
 def mapping_init(src: Path | str, output: Path | None, **options: Any) -> None:
-    """Write a mapping for a model of your own around a transformer, ready to edit."""
+    """Write a mapping, ready to edit: for a model of your own around a transformer, or one of no known family."""
     from transcoder.pipeline import propose_mapping
 
     text = propose_mapping(src, **options)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
@@ -231,11 +231,56 @@ def _level_rows(level: Level) -> Grid:
 # mappings
 
 
-def mappings_table(rows: Sequence[dict[str, object]]) -> RenderableType:
-    table = grid("mapping", "what it is", "architectures")
+def listing(mapping: Mapping) -> dict[str, object]:
+    """A mapping, its PyTorch classes, and what is proven of each."""
+    from transcoder.mapping import architecture_names
+    from transcoder.mapping.proofs import proofs
+
+    known = proofs()
+    classes = []
+    for name in architecture_names(mapping):
+        proof = known.get((mapping.name, name))
+        classes.append({"class": name} if proof is None else {
+            "class": name,
+            "proven": proof.proven,
+            "verdict": proof.verdict,
+            "tensors": proof.tensors,
+            "forward_error": proof.forward_error,
+            "reference_forward_error": proof.reference_forward_error,
+            "containers": list(proof.containers),
+            "note": proof.note,
+        })  # fmt: skip
+    return {"name": mapping.name, "about": mapping.about, "classes": classes}
+
+
+def mappings_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
+    table = grid("mapping", "what it is", "classes", "proven", "error", right=("classes", "proven", "error"))
     for row in rows:
-        table.add_row(str(row["name"]), str(row["about"]), "\n".join(_list(row["architectures"])))
-    return table
+        proven = [each for each in row["classes"] if each.get("proven")]
+        errors = [each["forward_error"] for each in proven if each["forward_error"] is not None]
+        worst = f"{max(errors):.0e}" if errors else ""
+        table.add_row(row["name"], row["about"], str(len(row["classes"])), str(len(proven)), worst)
+    return Group(table, Text("error: PyTorch's largest difference from TensorFlow's outputs. "
+                             "`transcode mapping list NAME` shows the classes."))  # fmt: skip
+
+
+def classes_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
+    table = grid("mapping", "class", "proven", "tensors", "error", "reference", "containers", "note",
+                 right=("tensors", "error", "reference"))  # fmt: skip
+    for row in rows:
+        for each in row["classes"]:
+            if "verdict" not in each:
+                table.add_row(row["name"], each["class"], "not")
+                continue
+            errors = [
+                f"{e:.0e}" if e is not None else "" for e in (each["forward_error"], each["reference_forward_error"])
+            ]
+            containers = ", ".join(each["containers"])
+            table.add_row(
+                row["name"], each["class"], each["verdict"], str(each["tensors"]), *errors, containers, each["note"]
+            )
+    return Group(table, Text("equal: bit for bit what transformers 4 makes. better: right where that is wrong. error, "
+                             "reference: how far our and its PyTorch outputs are from TensorFlow's."))  # fmt: skip
 
 
 def mapping_json(mapping: Mapping) -> dict[str, object]:

@@ -51,17 +51,33 @@ def _global(inputs: Arrays, config: Any, architecture: str) -> Arrays:
 
 
 FAMILIES = {
-    "t5": Family(_T5),
-    "mt5": Family(_T5 | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}),
-    "bart": Family(_BART, {"BartForSequenceClassification": labels(3)}, inputs=_one_end),
-    "mbart": Family(_BART),
-    "marian": Family(_BART | {"pad_token_id": 66, "decoder_start_token_id": 66, "decoder_vocab_size": 67}),
-    "pegasus": Family(_BART),
-    "blenderbot": Family(_BART),
-    "blenderbot-small": Family(_BART),
+    "t5": Family(_T5, golden="T5ForConditionalGeneration"),
+    "mt5": Family(
+        _T5 | {"feed_forward_proj": "gated-gelu", "tie_word_embeddings": False}, golden="MT5ForConditionalGeneration"
+    ),
+    "bart": Family(
+        _BART,
+        {"BartForSequenceClassification": labels(3)},
+        inputs=_one_end,
+        golden="BartForConditionalGeneration",
+    ),
+    "mbart": Family(_BART, golden="MBartForConditionalGeneration"),
+    "marian": Family(
+        _BART | {"pad_token_id": 66, "decoder_start_token_id": 66, "decoder_vocab_size": 67}, golden="MarianMTModel"
+    ),
+    "pegasus": Family(_BART, golden="PegasusForConditionalGeneration"),
+    "blenderbot": Family(_BART, golden="BlenderbotForConditionalGeneration"),
+    "blenderbot-small": Family(_BART, golden="BlenderbotSmallForConditionalGeneration"),
     "led": Family(
         _BART
-        | {"attention_window": [4, 4], "max_encoder_position_embeddings": 38, "max_decoder_position_embeddings": 36},
+        | {
+            "attention_window": [4, 4],
+            "max_encoder_position_embeddings": 38,
+            "max_decoder_position_embeddings": 36,
+            "encoder_ffn_dim": 30,
+            "decoder_ffn_dim": 34,
+        },
         inputs=_global,
+        golden="LEDForConditionalGeneration",
     ),
 }

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 Value: TypeAlias = "int | str | float | bool | list[Value] | dict[str, Value] | None"
 _HOLE = re.compile(r"\{([^{}]*)\}")
 LONGEST = 200
+MOST = 10_000  # entries of a list that is put together
 LARGEST = 1 << 63  # no extent of a tensor reaches it
 CONSTANTS: dict[str, Value] = {"true": True, "false": False, "null": None}
 _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
@@ -29,7 +30,18 @@ _ORDER: dict[type, Callable[[Any, Any], bool]] = {
     ast.Gt: operator.gt,
     ast.GtE: operator.ge,
 }
-_FUNCTIONS: dict[str, Callable[[Any], Any]] = {"len": len, "sum": sum, "min": min, "max": max, "int": int}
+
+
+def _divisible(arguments: list[Any]) -> int:
+    """MobileNet's make_divisible: channels rounded to a multiple of the divisor, at least `least`, by less than 10%."""
+    channels, divisor, least = arguments
+    rounded = max(least, int(channels + divisor / 2) // divisor * divisor)
+    return int(rounded + divisor if rounded < 0.9 * channels else rounded)
+
+
+_FUNCTIONS: dict[str, Callable[[Any], Any]] = {
+    "len": len, "sum": sum, "min": min, "max": max, "int": int, "round": round, "divisible": _divisible,
+}  # fmt: skip
 
 
 class ExpressionError(ValueError):
@@ -131,7 +143,10 @@ def _evaluate(node: ast.expr, names: Mapping[str, Value]) -> Value:
             at: int = _number(index, names)
             return _list(whole, names)[at]
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _ARITHMETIC:
-            return _number_within(_ARITHMETIC[type(op)](_number(left, names), _number(right, names)))
+            a, b = _evaluate(left, names), _evaluate(right, names)
+            if isinstance(op, ast.Add) and isinstance(a, list) and isinstance(b, list):
+                return _joined(a, b)
+            return _number_within(_ARITHMETIC[type(op)](_as_number(a, left), _as_number(b, right)))
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             return _number_within(-_number(operand, names))
         case ast.UnaryOp(op=ast.Not(), operand=operand):
@@ -159,6 +174,8 @@ def _compare(op: ast.cmpop, left: ast.expr, right: ast.expr, names: Mapping[str,
         case ast.NotEq() | ast.IsNot():
             return not _same(a, b)
         case ast.In() | ast.NotIn():
+            if isinstance(a, str) and isinstance(b, str):  # 'c2p' in 'c2p|p2c'
+                return (a in b) == isinstance(op, ast.In)
             if not isinstance(b, (list, dict)):
                 raise ExpressionError(f"{b!r} is not a list")
             return any(_same(a, item) for item in b) == isinstance(op, ast.In)
@@ -178,8 +195,17 @@ def _list(node: ast.expr, names: Mapping[str, Value]) -> list[Value]:
     return value
 
 
+def _joined(a: list[Value], b: list[Value]) -> list[Value]:
+    if len(a) + len(b) > MOST:
+        raise ExpressionError(f"a list of {len(a) + len(b)} entries")
+    return a + b
+
+
 def _number(node: ast.expr, names: Mapping[str, Value]) -> Any:
-    value = _evaluate(node, names)
+    return _as_number(_evaluate(node, names), node)
+
+
+def _as_number(value: Value, node: ast.expr) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise ExpressionError(f"{ast.unparse(node)!r} is {value!r}, not a number")
     return value

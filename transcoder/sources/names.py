@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 
 # transformers' TF port wrote `x___y` where two layers share a scope; only y is a level
 # (modeling_tf_pytorch_utils.convert_tf_weight_name_to_pt_weight_name).
-_SHARED = re.compile(r"/[^/]*___([^/]*)/")
+_SHARED = re.compile(r"(^|/)[^/]*___([^/]*)/")
 _OUTPUT_INDEX = re.compile(r":\d+$")
 
 # What training leaves beside the weights, by the names Keras, tf.train and Mesh TensorFlow give it.
@@ -30,7 +30,16 @@ def is_training_state(name: str) -> bool:
 
 def tidy(raw: str) -> str:
     """A variable's name without its output index and without scope aliases."""
-    return _SHARED.sub(r"/\1/", _OUTPUT_INDEX.sub("", raw))
+    return _SHARED.sub(r"\1\2/", _OUTPUT_INDEX.sub("", raw))
+
+
+def stripped(raw: str) -> str:
+    """The tidy name, without the model's scope, of a variable as transformers' shards and safetensors have it.
+
+    They lost the first level, but for names with `model.` in them, which were left whole
+    (modeling_tf_utils.strip_model_name_and_prefix).
+    """
+    return tidy(raw.partition("/")[2] or raw) if "model." in raw else tidy(raw)
 
 
 def common_scope(names: Collection[str]) -> str:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 
 from transcoder.sources.base import Closing, Extent, Location
 from transcoder.sources.hdf5 import HDF5, Dataset
-from transcoder.sources.names import tidy
+from transcoder.sources.names import stripped
 from transcoder.sources.shard_index import check_shards, read_index
 from transcoder.tensors import TensorSpec
 
@@ -36,8 +36,8 @@ class ShardedH5(Closing):
             for path in sorted(set(self._places.values())):
                 shard = self._shards[path] = HDF5(path)
                 datasets = shard.datasets()
-                found[path] = [tidy(where) for where in datasets]
-                self._datasets |= {tidy(where): (shard, dataset) for where, dataset in datasets.items()}
+                found[path] = [stripped(where) for where in datasets]
+                self._datasets |= {stripped(where): (shard, dataset) for where, dataset in datasets.items()}
             check_shards(index, self._places, found)
         except BaseException:
             self.close()

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from transcoder import strictjson
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, truncated
-from transcoder.sources.names import tidy
+from transcoder.sources.names import stripped
 from transcoder.sources.shard_index import check_shards, read_index
 from transcoder.tensors import BY_SAFETENSORS, TensorSpec
 
@@ -125,7 +125,7 @@ def read_header(file: RangeFile) -> dict[str, tuple[TensorSpec, int]]:
         at = end
     if 8 + length + at != file.size:
         raise truncated(path, "the data", 8 + length + at, file.size)
-    result = {tidy(spec.name): (spec, begin) for spec, begin, _ in entries}
+    result = {stripped(spec.name): (spec, begin) for spec, begin, _ in entries}
     if len(result) != len(entries):
         raise damaged(path, "the header", "two names of one variable", "each variable once")
     return {

@@ -7,7 +7,7 @@ no second reader here: they are read whole through `sources`, bundles with every
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from transcoder.errors import Problem, SourceError, ValidationError
 from transcoder.sources import Source
 from transcoder.sources.keras_h5 import name_list
-from transcoder.sources.names import below, common_scope, names_by_layer, tidy
+from transcoder.sources.names import below, common_scope, names_by_layer, stripped, tidy
 from transcoder.tensors import BY_SAFETENSORS
 
 Array = NDArray[np.generic]
@@ -93,12 +93,12 @@ class H5Reader:
         return cls(places)
 
     @classmethod
-    def of_paths(cls, paths: Sequence[Path]) -> H5Reader:
-        """Files whose datasets lie at the variables' names."""
+    def of_paths(cls, paths: Sequence[Path], name_of: Callable[[str], str] = tidy) -> H5Reader:
+        """Files whose datasets lie at the variables' names, as `name_of` has them."""
         places: dict[str, list[tuple[h5py.File, str]]] = {}
         for path in paths:
             file = h5py.File(path, "r")
-            file.visititems(lambda where, item, file=file: _note(places, file, where, item))
+            file.visititems(lambda where, item, file=file: _note(places, file, where, item, name_of))
         return cls(places)
 
     def names(self) -> list[str]:
@@ -126,9 +126,15 @@ class H5Reader:
         return np.ascontiguousarray(first, dtype=first.dtype.newbyteorder("="))
 
 
-def _note(places: dict[str, list[tuple[h5py.File, str]]], file: h5py.File, where: str, item: object) -> None:
+def _note(
+    places: dict[str, list[tuple[h5py.File, str]]],
+    file: h5py.File,
+    where: str,
+    item: object,
+    name_of: Callable[[str], str] = tidy,
+) -> None:
     if isinstance(item, h5py.Dataset):
-        places.setdefault(tidy(where), []).append((file, where))
+        places.setdefault(name_of(where), []).append((file, where))
 
 
 class SafetensorsReader:
@@ -140,7 +146,7 @@ class SafetensorsReader:
         from safetensors import safe_open
 
         files: list[Any] = [safe_open(str(path), framework="np") for path in paths]
-        self._places = {tidy(key): (file, key) for file in files for key in file.keys()}  # noqa: SIM118
+        self._places = {stripped(key): (file, key) for file in files for key in file.keys()}  # noqa: SIM118
 
     def names(self) -> list[str]:
         return list(self._places)
@@ -192,7 +198,7 @@ def reader_for(source: Source) -> Reader:
         case "keras-h5":
             return H5Reader.of_keras2(paths[0])
         case "keras-h5-sharded":
-            return H5Reader.of_paths(paths)
+            return H5Reader.of_paths(paths, stripped)
         case "keras3" if all(path.suffix == ".h5" for path in paths):
             return H5Reader.of_paths(paths)
         case "tf-safetensors":
