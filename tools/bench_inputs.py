@@ -4,6 +4,7 @@ What they hold does not matter to speed, as long as a cast meets ordinary number
 HDF5 by h5py as Keras 2 lays it out, the bundle with an index such as TensorFlow writes for a name-based checkpoint.
 """
 
+import argparse
 import json
 import math
 from collections.abc import Iterator
@@ -195,3 +196,17 @@ def _field(number: int, value: int | bytes) -> bytes:
 
 def _masked(crc: int) -> bytes:
     return (((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("out", type=Path, metavar="OUT")
+    parser.add_argument("--shape", choices=SHAPES, default="0.5")
+    parser.add_argument("--container", choices=("h5", "bundle"), default="h5")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32")
+    options = parser.parse_args()
+    print(make(options.out, SHAPES[options.shape], container=options.container, dtype=options.dtype))
+
+
+if __name__ == "__main__":
+    main()

@@ -13,6 +13,7 @@ MAX_SHARD_SIZE = "5GB"
 MEMORY = "64MB"
 LEAST_MEMORY = 1_000_000
 OVERHEAD = 4_000_000
+A_TENSOR = 5_000  # bytes that the source's and the plan's records of a tensor take
 PAGE_CACHE = ("keep", "drop")
 MOST = 1 << 60
 
@@ -31,10 +32,9 @@ class Options:
     threads: int
     page_cache: str
 
-    @property
-    def buffers(self) -> int:
-        """The part of `memory` for the buffers of all threads; the rest is for the plan and the threads themselves."""
-        return max(self.memory - OVERHEAD, self.memory // 2)
+    def buffers(self, tensors: int) -> int:
+        """The part of `memory` for all threads' buffers; the rest is for the threads and a plan of so many tensors."""
+        return max(self.memory - OVERHEAD - A_TENSOR * tensors, self.memory // 2)
 
 
 def parse_options(

@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 
@@ -183,7 +184,9 @@ def convert(
             for name, data in files.items():
                 write_file(stage / name, data)
             contents = _receipt(job, written, files)
-            write_file(stage / RECEIPT, (json.dumps(contents, indent=1, ensure_ascii=False) + "\n").encode())
+            # In pieces: the text of some thousand tensors takes more than their conversion.
+            text = chain(json.JSONEncoder(indent=1, ensure_ascii=False).iterencode(contents), "\n")
+            write_file(stage / RECEIPT, (piece.encode() for piece in text))
     return Receipt(out, contents)
 
 

@@ -77,7 +77,7 @@ class Plan:
 
     def portion(self, entry: Entry) -> Portion:
         """How much of an entry is handled at a time, within one thread's share of the budget."""
-        return portion(entry, self.options.buffers // self.options.threads)
+        return portion(entry, self.options.buffers(len(self.entries)) // self.options.threads)
 
     @property
     def peak_bytes(self) -> int:
@@ -101,7 +101,10 @@ class Plan:
     @property
     def digest(self) -> str:
         """blake3 of the plan: equal digests write equal bytes from equal sources."""
-        return blake3(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+        hasher = blake3()
+        for piece in json.JSONEncoder(sort_keys=True).iterencode(self.to_json()):
+            hasher.update(piece.encode())
+        return hasher.hexdigest()
 
 
 def entry_json(entry: Entry) -> dict[str, object]:
