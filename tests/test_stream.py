@@ -27,6 +27,10 @@ from transcoder.planner import Entry, Plan, make_plan
 from transcoder.sources import Source, open_source
 from transcoder.stream import Digests, Stream, Workspace
 from transcoder.tensors import BY_NAME, TensorSpec
+from transcoder.transpose import copy_strided
+from transcoder.validator.boxes import slices, split, whole
+from transcoder.validator.reading import SourceReader
+from transcoder.validator.recompute import Expected
 from transcoder.write import Written, write_shards
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -194,14 +198,25 @@ def streamed(entry: Entry, source: Source, share: int) -> tuple[bytes, dict[str,
 # Laws of the stream -------------------------------------------------------------------------------------------------
 
 
-@given(chains(), st.integers(0, 60), st.sampled_from((64, 5000, 1 << 18)), st.sampled_from((1, 64, 1 << 14)))
-@example(("float32", [(60, 40)], [Slice(1, 5, 9), Transpose((1, 0))]), 4, 5000, 1 << 14)
-@example(("float32", [(60, 40), (60, 40)], [Transpose((1, 0)), Concat(1)]), 1, 5000, 1 << 14)
-@example(("float32", [(300, 7), (300, 7)], [Concat(1), Slice(1, 3, 9), Transpose((1, 0)), HALF]), 9, 5000, 64)
-@example(("uint8", [(0, 3)], [Transpose((1, 0))]), 1, 1000, 64)
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(
+    chains(),
+    st.integers(0, 60),
+    st.sampled_from((64, 5000, 1 << 18)),
+    st.sampled_from((1, 64, 1 << 14)),
+    st.booleans(),
+)
+@example(("float32", [(60, 40)], [Slice(1, 5, 9), Transpose((1, 0))]), 4, 5000, 1 << 14, True)
+@example(("float32", [(60, 40), (60, 40)], [Transpose((1, 0)), Concat(1)]), 1, 5000, 1 << 14, False)
+@example(("float32", [(300, 7), (300, 7)], [Concat(1), Slice(1, 3, 9), Transpose((1, 0)), HALF]), 9, 5000, 64, False)
+@example(("uint8", [(0, 3)], [Transpose((1, 0))]), 1, 1000, 64, False)
+@example(("float64", [(24,)], [HALF, HALF]), 5, 64, 1, False)
+@settings(
+    deadline=None,
+    max_examples=400,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture],
+)
 def test_a_chain_of_operations_in_any_panels_is_what_numpy_makes_of_whole_arrays(
-    chain: tuple[str, list[Shape], list[Op]], panels: int, strip: int, small_run: int
+    tmp_path: Path, chain: tuple[str, list[Shape], list[Op]], panels: int, strip: int, small: int, local: bool
 ) -> None:
     dtype, shapes, ops = chain
     arrays = variables(dtype, shapes)
@@ -210,7 +225,14 @@ def test_a_chain_of_operations_in_any_panels_is_what_numpy_makes_of_whole_arrays
     wanted = by_numpy(list(arrays.values()), dtype, ops)
     share = (4 * entry.target.nbytes) // panels if panels else 1 << 26
     # Strips and tiles of less than the tensors are large, so that they are filled to the brim.
-    with patch.object(budget, "STRIP", strip), patch.object(stream, "SMALL_RUN", small_run):
+    with (
+        source,
+        patch.object(budget, "STRIP", strip),
+        patch.object(stream, "SMALL_RUN", small),
+        patch.object(stream, "SMALL_GAP", small),
+    ):
+        if local:
+            source.store(tmp_path / "data")
         data, digests = streamed(entry, source, share)
     assert entry.target.shape == wanted.shape
     assert data == wanted.tobytes()
@@ -231,6 +253,38 @@ def test_a_workspace_of_one_element_is_enough(chain: tuple[str, list[Shape], lis
     assert portion(entry, 1).panel == 1
     data, _ = streamed(entry, source, 1)
     assert data == by_numpy(list(arrays.values()), dtype, ops).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("shape", "perm"), [((700, 900), (1, 0)), ((4, 300, 900), (0, 2, 1)), ((3, 300, 700), (2, 0, 1))]
+)
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", "<c8"])
+def test_tiles_turn_large_arrays_as_numpy_does(shape: Shape, perm: tuple[int, ...], dtype: str) -> None:
+    values = numbers(shape, dtype)
+    out = np.empty([shape[axis] for axis in perm], dtype)
+    copy_strided(values, out.transpose(np.argsort(perm)), np.empty(budget.TILE_BYTES, np.uint8))
+    assert out.tobytes() == values.transpose(perm).tobytes()
+
+
+# The validator's second implementation ------------------------------------------------------------------------------
+
+
+@given(chains(), st.integers(1, 5000), st.integers(0, 3))
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+def test_the_validator_recomputes_any_box_of_what_numpy_makes_of_whole_arrays(
+    chain: tuple[str, list[Shape], list[Op]], most: int, first: int
+) -> None:
+    dtype, shapes, ops = chain
+    arrays = variables(dtype, shapes)
+    source = source_of(dtype, arrays)
+    wanted = by_numpy(list(arrays.values()), dtype, ops)
+    expected = Expected(rule("target", list(arrays), wanted.shape, *ops), SourceReader(source), "keep")
+    assert expected.shape == wanted.shape
+    found = np.empty_like(wanted)
+    axes = sorted(range(wanted.ndim), key=lambda axis: axis != first)
+    for box in split(whole(wanted.shape), axes, most):
+        found[slices(box)] = expected.read(box)
+    assert found.tobytes() == wanted.tobytes()
 
 
 # Laws of writing ----------------------------------------------------------------------------------------------------

@@ -48,9 +48,10 @@ def portion(entry: Entry, share: int) -> Portion:
     # Each operation may hold a strip, and one is read around a slice's runs.
     strips = (len(entry.ops) + 1) if moved else 0
     strip = max(1, min(STRIP, share // 4 // max(1, strips)) // max(sizes)) if moved else 0
-    fixed = strips * (strip * max(sizes) + ALIGNED) + ALIGNED
+    # What is taken of the workspace begins at a cache line: the panel, and once for each operation and what it reads.
+    fixed = strips * strip * max(sizes) + (len(entry.ops) + 3) * ALIGNED
     if transposed and strip * max(sizes) > TILE_BYTES:
-        fixed += TILE_BYTES + ALIGNED
+        fixed += TILE_BYTES
     each = entry.target.dtype.size + (0 if transposed else casts)
     room = share - fixed
     if not transposed:
