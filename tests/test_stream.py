@@ -359,13 +359,20 @@ def test_files_are_numpys_arrays_whatever_the_threads_and_the_budget(
     source = in_memory(arrays)
     files: dict[str, bytes] = {}
     for i, (memory, threads) in enumerate(BUDGETS if dtype == "keep" else BUDGETS[::3]):
-        plan = plan_of(source, RULES, memory=memory, threads=threads, max_shard_size="8MB", dtype=dtype)
+        # In turn from memory and from a file, which is dropped from the page cache.
+        page_cache = "drop" if i % 2 else "keep"
+        if i == 1:
+            source.store(tmp_path / "data")
+        plan = plan_of(
+            source, RULES, memory=memory, threads=threads, max_shard_size="8MB", dtype=dtype, page_cache=page_cache
+        )
         assert plan.options.threads == threads
         assert plan.peak_bytes <= plan.options.memory
         result, made = written(source, plan, tmp_path / str(i))
         assert result.sources == {name: blake3(array.tobytes()).hexdigest() for name, array in arrays.items()}
         assert made == (files or made), f"{memory} and {threads} threads write other bytes"
         files = made
+    source.close()
     assert len(files) > 1
     loaded = {name: tensor for data in files.values() for name, tensor in safetensors.torch.load(data).items()}
     assert loaded.keys() == {rule.target for rule in RULES} == result.targets.keys()

@@ -1,12 +1,13 @@
 """What the operating system is asked about files beyond reading and writing: room, write-back, its page cache.
 
 Python's own os.posix_fallocate writes a byte to every block where a file system can't allocate, and it has no
-sync_file_range; so these are called in the C library, where it has them. Every one is advice: none may fail.
+sync_file_range; so these are called in the C library, where it has them. Where it has not, nothing is lost but speed.
 """
 
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 import sys
 
@@ -25,8 +26,8 @@ def preallocate(descriptor: int, size: int) -> None:
     if fallocate is None or not size:
         return
     fallocate.argtypes = (ctypes.c_int, ctypes.c_int, *_Range)
-    if fallocate(descriptor, 0, 0, size) != 0 and ctypes.get_errno() == 28:  # ENOSPC
-        raise OSError(28, os.strerror(28))
+    if fallocate(descriptor, 0, 0, size) != 0:
+        _raise_if_the_disk_refused()
 
 
 def start_writing(descriptor: int, start: int, length: int) -> None:
@@ -35,7 +36,10 @@ def start_writing(descriptor: int, start: int, length: int) -> None:
 
 
 def written_and_forgotten(descriptor: int, start: int, length: int) -> None:
-    """Wait until the disk has a range, then let the page cache drop it."""
+    """Wait until the disk has a range, then let the page cache drop it.
+
+    Raises OSError where the disk could not write it.
+    """
     _sync_range(descriptor, start, length, _WAIT)
     forget(descriptor, start, length)
 
@@ -50,4 +54,12 @@ def _sync_range(descriptor: int, start: int, length: int, flags: int) -> None:
     sync = getattr(_libc, "sync_file_range", None)
     if sync is not None:
         sync.argtypes = (ctypes.c_int, *_Range, ctypes.c_uint)
-        sync(descriptor, start, length, flags)
+        # Who waits hears of a write that failed, and fsync will not say it again.
+        if sync(descriptor, start, length, flags) != 0:
+            _raise_if_the_disk_refused()
+
+
+def _raise_if_the_disk_refused() -> None:
+    code = ctypes.get_errno()
+    if code in (errno.EIO, errno.ENOSPC, errno.EDQUOT):
+        raise OSError(code, os.strerror(code))

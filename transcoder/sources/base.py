@@ -145,17 +145,14 @@ class RangeFile(Closing):
 
     def read_runs(self, start: int, pitch: int, run: int, buffer: memoryview, what: str) -> None:
         """Fill `buffer` with runs of `run` bytes that begin every `pitch` bytes from `start`; not of a remote file."""
-        done = 0
         try:
             for at in range(0, len(buffer), run):
-                done = os.preadv(self._fd, (buffer[at : at + run],), start)
-                if done != run:
-                    break
+                count = os.preadv(self._fd, (buffer[at : at + run],), start)
+                if count != run:
+                    self.read_into(start + count, buffer[at + count : at + run], what)
                 start += pitch
         except OSError as error:
             raise unreadable(self.path, error) from error
-        if done != run:
-            raise truncated(self.path, what, start + run, self.size)
 
     def forget(self, start: int, length: int) -> None:
         """Let the system drop a range from its page cache."""

@@ -141,7 +141,7 @@ def _cast(array: Array, dtype: str, target: str) -> Array:
             return array.astype(BY_NAME[target].numpy)
     import torch
 
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
+    tensor = torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))  # which may lack axes
     if dtype == "bfloat16":
         tensor = tensor.view(torch.bfloat16)
     tensor = tensor.to(getattr(torch, target))
