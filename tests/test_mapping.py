@@ -72,6 +72,9 @@ def made(path: Path, arrays: dict[str, Array], directory: Path, config: dict[str
 # Operations ---------------------------------------------------------------------------------------------------------
 
 
+ROWS = np.array([[1], [0], [0], [1]], np.float32)
+
+
 def ramp(*shape: int) -> Array:
     return np.arange(np.prod(shape), dtype=np.float32).reshape(shape)
 
@@ -83,6 +86,8 @@ def ramp(*shape: int) -> Array:
         ("{from: v, to: t, shape: [6, 4], transpose: [1, 0]}", lambda v: v.T),
         ("{from: v, to: t, shape: [2, 12], reshape: [2, 12]}", lambda v: v.reshape(2, 12)),
         ("{from: v, to: t, shape: [2 * n, 12], reshape: [2*n, 12]}", lambda v: v.reshape(2, 12)),
+        ("{from: v, to: t, shape: [2, 12], reshape: [-1, 12]}", lambda v: v.reshape(2, 12)),
+        ("{from: v, to: t, shape: [4, 6], zero_rows: {start: n, stop: 3}}", lambda v: v * ROWS),
         ("{from: v, to: t, shape: [4, 6], cast: float16}", lambda v: v.astype(np.float16)),
         ("{from: v, to: t, shape: [4, 6], cast: int64}", lambda v: v.astype(np.int64)),
         ("{from: v, to: t, shape: [24], ops: [{transpose: [1, 0]}, {reshape: [24]}]}", lambda v: v.T.reshape(24)),
@@ -572,6 +577,8 @@ NAMES: dict[str, Value] = {"n": 3, "ratio": 2.5, "flag": True, "none": None, "wo
     ("expression", "wanted"),
     [
         ("int(ratio * n)", 7), ("-n // 2", -2), ("(n + 7) % 4", 2), ("6 / n", 2.0), ("depths[n - 2]", 3),
+        ("round(ratio)", 2), ("divisible(round(24 * 0.35), 8, 8)", 8), ("divisible(44.8, 8, 8)", 48),
+        ("divisible(10, 8, 8)", 16), ("divisible(n, 8, 16)", 16),
         ("depths[-1]", 3), ("sum(depths[:1])", 1), ("len(depths)", 2), ("max(n, 8)", 8), ("min(depths)", 1),
         ("([n] + depths)[1]", 1), ("+".join("1" * 99), 99),
         ("text.n", 7), ("text.sizes[1] + 1", 6), ("4 * n if none == null else none", 12), ("flag == true", True),
@@ -631,6 +638,47 @@ def test_a_fill_is_written_without_a_variable(write: Write, tmp_path: Path) -> N
     rules = "\n    - ".join(("{from: v, to: t, shape: [2]}", *fills))
     result = made(write(one_rule(rules, "config: {n: 2}")), {"v": ramp(2)}, tmp_path / "out")
     assert (result["count"].dtype, result["count"].item(), result["ones"].tolist()) == (torch.int64, 3, [1.0, 1.0])
+
+
+def test_a_row_is_put_behind_a_table_by_reshaping_each(write: Write, tmp_path: Path) -> None:
+    rule = "{from: [table, row], to: t, shape: [5, 3], ops: [{reshape: [-1, 3]}, {concat: 0}]}"
+    arrays = {"table": ramp(4, 3), "row": -ramp(3)}
+    result = made(write(one_rule(rule)), arrays, tmp_path / "out")["t"].numpy()
+    assert np.array_equal(result, np.vstack([arrays["table"], arrays["row"]]))
+
+
+@pytest.mark.parametrize("rule", ["reshape: [-1, 5]", "reshape: [-1, -1]", "zero_rows: {start: 1, stop: 4}"])
+def test_what_does_not_fit_a_variable_is_refused(write: Write, rule: str) -> None:
+    (problem,) = refused(write(one_rule("{from: v, to: t, shape: [3, 2], " + rule + "}")), {"v": (3, 2)})
+    assert "which does not allow" in problem.found
+
+
+def test_zero_rows_wants_its_rows(write: Write) -> None:
+    with pytest.raises(MappingError, match="no stop"):
+        load_mapping(write(one_rule("{from: v, to: t, shape: [3], zero_rows: {start: 1}}")))
+
+
+PREFER = """
+parts:
+  p:
+    - {from: "{x}", to: "{x}", shape: [2], for: {x: [a, b]}}
+architectures: {M: {parts: [p]}}
+prefer:
+  - {suffix: /Average, why: "its average is there"}
+"""
+
+
+def test_what_is_preferred_is_taken_where_it_is_and_the_plan_says_why(write: Write, tmp_path: Path) -> None:
+    arrays = {"a": ramp(2), "a/Average": ramp(2) + 5, "b": ramp(2) + 9}
+    result = made(write(PREFER), arrays, tmp_path / "out")
+    assert (result["a"].tolist(), result["b"].tolist()) == ([5, 6], [9, 10])
+    (dropped,) = fitted(write(PREFER), dict.fromkeys(arrays, (2,))).dropped
+    assert (dropped.name, dropped.why) == ("a", "its average is there")
+
+
+def test_a_preference_says_why(write: Write) -> None:
+    with pytest.raises(MappingError, match="no why"):
+        load_mapping(write(PREFER.replace(', why: "its average is there"', "")))
 
 
 def test_a_slice_may_drop_the_rest_and_the_plan_says_why(write: Write, tmp_path: Path) -> None:

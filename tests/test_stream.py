@@ -21,7 +21,7 @@ from transcoder.budget import portion
 from transcoder.casting import CastCounts, cast_into
 from transcoder.errors import Problem, SourceError, WriteError
 from transcoder.mapping import Assignment, Table
-from transcoder.ops import Cast, Concat, Op, Reshape, Slice, Squeeze, Transpose, infer_all
+from transcoder.ops import Cast, Concat, Op, Reshape, Slice, Squeeze, Transpose, ZeroRows, infer_all
 from transcoder.options import parse_options
 from transcoder.planner import Entry, Plan, make_plan
 from transcoder.sources import Source, open_source
@@ -60,6 +60,8 @@ def by_numpy(arrays: list[Array], dtype: str, ops: Sequence[Op]) -> Array:
                 arrays = [np.squeeze(array, axes) for array in arrays]
             case Slice(axis, start, stop):
                 arrays = [np.take(array, range(start, stop), axis) for array in arrays]
+            case ZeroRows(start, stop):
+                arrays = [np.concatenate([a[:start], np.zeros_like(a[start:stop]), a[stop:]]) for a in arrays]
             case Concat(axis):
                 arrays = [np.concatenate(arrays, axis)]
             case Cast(target):
@@ -151,7 +153,14 @@ def cast(draw: st.DrawFn, shapes: list[Shape], dtype: str) -> Op | None:
     return Cast(draw(st.sampled_from(FLOATS))) if dtype in FLOATS else None
 
 
-KINDS = (transpose, reshape, squeeze, slice_, concat, cast)
+def zero_rows(draw: st.DrawFn, shapes: list[Shape], dtype: str) -> Op | None:
+    if not shapes[0]:
+        return None
+    start = draw(st.integers(0, min(shape[0] for shape in shapes) - 1))
+    return ZeroRows(start, draw(st.integers(start + 1, min(shape[0] for shape in shapes))))
+
+
+KINDS = (transpose, reshape, squeeze, slice_, concat, cast, zero_rows)
 
 
 def variables(dtype: str, shapes: Sequence[Shape]) -> dict[str, Array]:

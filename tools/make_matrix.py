@@ -32,8 +32,10 @@ from transformers.modeling_tf_pytorch_utils import load_tf2_checkpoint_in_pytorc
 
 import families  # sets what TensorFlow asks of the environment
 from families.family import Array, Arrays, Family, make_inputs
+from mended import mend
 
 SEED = 2026
+SAVE_COUNTER = "save_counter/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 def draw(name: str, shape: tuple[int, ...], dtype: Any) -> Array:
@@ -41,7 +43,9 @@ def draw(name: str, shape: tuple[int, ...], dtype: Any) -> Array:
     random = np.random.default_rng([SEED, zlib.crc32(name.encode())])
     leaf = name.rpartition("/")[2]
     values = random.standard_normal(shape)
-    if leaf in ("gamma", "moving_variance", "weight_g") or (leaf in ("weight", "scale") and len(shape) == 1):
+    if leaf == "inv_freq":  # the same in all layers, and rounded as ESM's releases have it
+        values = (10000.0 ** -(np.arange(shape[0]) / shape[0])).astype(np.float16)
+    elif leaf in ("gamma", "moving_variance", "weight_g") or (leaf in ("weight", "scale") and len(shape) == 1):
         values = random.uniform(0.5, 1.5, shape)
     elif leaf in ("embeddings", "weight") or len(shape) < 2:
         values *= 0.3
@@ -79,12 +83,16 @@ def build(family: Family, architecture: str) -> tuple[Any, Arrays]:
 
 def run(model: Any, inputs: Arrays) -> Arrays:
     """The floating outputs of TensorFlow in inference mode, by name; those in tuples by name.index."""
-    tensors = {n: tf.constant(a, tf.int32) if a.dtype.kind in "iu" else tf.constant(a) for n, a in inputs.items()}
-    return named(model(tensors, training=False, return_dict=True))
+    return named(model(tensors_of(inputs), training=False, return_dict=True))
+
+
+def tensors_of(inputs: Arrays) -> dict[str, Any]:
+    return {n: tf.constant(a, tf.int32) if a.dtype.kind in "iu" else tf.constant(a) for n, a in inputs.items()}
 
 
 def run_torch(model: Any, inputs: Arrays) -> Arrays:
     """The same of PyTorch."""
+    mend()
     tensors = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in inputs.items()}
     with torch.inference_mode():
         return named(model.eval()(**tensors, return_dict=True))
@@ -101,12 +109,16 @@ def named(outputs: Any) -> Arrays:
     return found
 
 
-def reference(architecture: str, config: Any, h5: Path) -> tuple[Any, dict[str, list[str]]]:
-    """The PyTorch model of the reference's loader, and what the loader reports."""
+def reference(
+    architecture: str, config: Any, h5: Path, inputs: Arrays | None = None
+) -> tuple[Any, dict[str, list[str]]]:
+    """The PyTorch model of the reference's loader, and what the loader reports. `inputs` are for the loader's own run
+    of TensorFlow's model: some do not run with its dummies.
+    """
     torch.manual_seed(0)
     model = getattr(transformers, architecture)(config)
     model, info = load_tf2_checkpoint_in_pytorch_model(
-        model, str(h5), allow_missing_keys=True, output_loading_info=True
+        model, str(h5), inputs and tensors_of(inputs), allow_missing_keys=True, output_loading_info=True
     )
     return model.eval(), {key: sorted(str(name) for name in info.get(key) or ()) for key in info}
 
@@ -121,11 +133,18 @@ def difference(one: Arrays, other: Arrays) -> float | None:
 
 def save_containers(model: Any, directory: Path, *, saved_model: bool) -> None:
     """The model in the containers that transformers and TensorFlow have beside the single .h5."""
-    model.save_pretrained(directory / "sharded", max_shard_size="20KB")
-    if not (directory / "sharded" / "tf_model.h5.index.json").is_file():  # too small to be cut
-        shutil.rmtree(directory / "sharded")
-    model.save_pretrained(directory / "safetensors", safe_serialization=True)
+    if all(variable.shape.rank for variable in model.weights):  # transformers can't save a scalar in these
+        model.save_pretrained(directory / "sharded", max_shard_size="20KB")
+        if not (directory / "sharded" / "tf_model.h5.index.json").is_file():  # too small to be cut
+            shutil.rmtree(directory / "sharded")
+        model.save_pretrained(directory / "safetensors", safe_serialization=True)
     tf.train.Checkpoint(model=model).save(str(directory / "checkpoint" / "ckpt"))
+    kept = [name for name, _ in tf.train.list_variables(str(directory / "checkpoint")) if name != SAVE_COUNTER]
+    names = [variable.name for variable in model.weights]
+    if len(kept) <= len(names) or len(set(names)) < len(names):  # kept is one more: the object graph
+        # A variable called as a layer hides it: TensorFlow leaves the word embeddings out of XLM's checkpoints. And
+        # it makes ESM's embeddings twice by one name, of which a checkpoint has both and all else has one.
+        shutil.rmtree(directory / "checkpoint")
     if saved_model:
         model.save_pretrained(directory / "saved", saved_model=True)
         (directory / "saved" / "saved_model" / "1").rename(directory / "saved_model")
@@ -159,8 +178,7 @@ def save_golden(matrix: Path, golden: Path) -> None:
                 "config": json.loads((pair / "config.json").read_text()),
                 "variables": {name: [dtype, *shape] for name, shape, dtype in variables},
             }
-        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in listing.items())
-        (golden / family.name / "variables.json").write_text(f"{{\n{lines}\n}}\n")
+        golden_weights.save_listing(golden / family.name / "variables.json", listing)
 
 
 def make(model_type: str, architecture: str, directory: Path, *, saved_model: bool = False) -> dict[str, Any]:
@@ -182,7 +200,7 @@ def make(model_type: str, architecture: str, directory: Path, *, saved_model: bo
     arrays |= {f"output.{name}": array for name, array in outputs.items()}
     np.savez_compressed(scratch / "truth.npz", **arrays)
 
-    torch_model, said = reference(architecture, model.config, scratch / "tf_model.h5")
+    torch_model, said = reference(architecture, model.config, scratch / "tf_model.h5", inputs)
     torch_model.save_pretrained(scratch / "pt")
     (scratch / "pt" / "model.safetensors").rename(scratch / "reference.safetensors")
     shutil.rmtree(scratch / "pt")

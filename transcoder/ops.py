@@ -30,7 +30,7 @@ class Transpose:
 
 @dataclass(frozen=True)
 class Reshape:
-    """The same elements in C order under another shape."""
+    """The same elements in C order under another shape; an extent of -1 is what the others leave."""
 
     shape: tuple[int, ...]
 
@@ -82,6 +82,17 @@ class Cast:
 
 
 @dataclass(frozen=True)
+class ZeroRows:
+    """Zeros in rows start to stop - 1, all else as it is."""
+
+    start: int
+    stop: int
+
+    def __str__(self) -> str:
+        return f"zero_rows[{self.start}:{self.stop}]"
+
+
+@dataclass(frozen=True)
 class Fill:
     """A tensor of one value, made of nothing."""
 
@@ -93,7 +104,7 @@ class Fill:
         return f"fill[{self.value}]"
 
 
-Op: TypeAlias = Transpose | Reshape | Squeeze | Slice | Concat | Cast | Fill
+Op: TypeAlias = Transpose | Reshape | Squeeze | Slice | Concat | Cast | ZeroRows | Fill
 
 
 def infer(op: Op, inputs: tuple[Spec, ...]) -> tuple[Spec, ...]:
@@ -132,6 +143,9 @@ def _shape(op: Op, shape: tuple[int, ...]) -> tuple[int, ...]:
                 raise IllegalOp(f"{op} on {list(shape)}")
             return tuple(shape[axis] for axis in perm)
         case Reshape(target):
+            rest = math.prod(extent for extent in target if extent != -1)
+            if target.count(-1) == 1 and rest > 0:
+                target = tuple(math.prod(shape) // rest if extent == -1 else extent for extent in target)
             if math.prod(target) != math.prod(shape):
                 raise IllegalOp(f"{op} on {list(shape)}")
             return target
@@ -143,6 +157,10 @@ def _shape(op: Op, shape: tuple[int, ...]) -> tuple[int, ...]:
             if not 0 <= axis < len(shape) or not 0 <= start < stop <= shape[axis]:
                 raise IllegalOp(f"{op} on {list(shape)}")
             return (*shape[:axis], stop - start, *shape[axis + 1 :])
+        case ZeroRows(start, stop):
+            if not shape or not 0 <= start < stop <= shape[0]:
+                raise IllegalOp(f"{op} on {list(shape)}")
+            return shape
         case Cast():
             return shape
         case _:

@@ -194,6 +194,7 @@ class _Fit:
         self.dropped: dict[str, DropRule] = {}
         self.rests: list[Dropped] = []
         self.users: dict[str, list[Assignment]] = defaultdict(list)
+        table = table.preferring(specs)
         left_out, self.notes = table.absent(specs)
         assignments = [a for a in table.assignments if a.part not in left_out]
         drafts: dict[str, Draft] = {}

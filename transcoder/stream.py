@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from transcoder.budget import ALIGNED, LINE, TILE_BYTES, Portion
 from transcoder.casting import CastCounts, cast_into
-from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose, infer
+from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose, ZeroRows, infer
 from transcoder.planner import Entry
 from transcoder.sources import Source
 from transcoder.sources.base import Extent
@@ -158,6 +158,10 @@ class Stream:
                 with self._workspace.take(out.size, child.dtype) as values:
                     self._read(child, start, values)
                     cast_into(values, child.dtype, out, node.dtype, self.counts)
+            case ZeroRows(first, stop):
+                self._read(node.inputs[0], start, out)
+                row = node.elements // node.shape[0]
+                out[max(0, first * row - start) : max(0, stop * row - start)] = 0
             case Transpose(perm):
                 self._transpose(node.inputs[0], perm, start, out)
             case Slice(axis, first, stop, _):
@@ -304,7 +308,7 @@ def _in_order(node: Node, panel: int, strip: int) -> bool:
     match node.op:
         case None | Fill():
             return True
-        case Reshape() | Squeeze() | Cast():
+        case Reshape() | Squeeze() | Cast() | ZeroRows():
             return _in_order(node.inputs[0], panel, strip)
         case Transpose():
             return whole and _in_order(node.inputs[0], strip, strip)

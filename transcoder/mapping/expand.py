@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 
 from transcoder.errors import MappingError, PlanError, Problem
 from transcoder.mapping.expressions import ExpressionError, Value, evaluate, fill, holds, value_of
-from transcoder.mapping.language import Architecture, Inner, Loop, Mapping, Rule, Step
+from transcoder.mapping.language import Architecture, Inner, Loop, Mapping, Preference, Rule, Step
 from transcoder.mapping.library import architecture_names, load_inner
 from transcoder.mapping.values import settle
-from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose
+from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose, ZeroRows
 
 DEEPEST = 3  # models inside models
 MOST = 20_000  # times that a rule is expanded: far beyond any model, far below what a hostile config could ask
@@ -57,6 +57,27 @@ class Table:
     drops: tuple[DropRule, ...]
     choices: tuple[tuple[str, ...], ...] = ()
     inner: tuple[tuple[str, str], ...] = ()
+    preferences: tuple[Preference, ...] = ()
+
+    def preferring(self, variables: Container[str]) -> Table:
+        """This table for a source with these variables: what is preferred in place of what it stands for."""
+        taken = {
+            name: (name + preference.suffix, preference)
+            for preference in reversed(self.preferences)
+            for assignment in self.assignments
+            for name in assignment.sources
+            if name + preference.suffix in variables
+        }
+        if not taken:
+            return self
+        return replace(
+            self,
+            assignments=tuple(
+                replace(a, sources=tuple(taken[name][0] if name in taken else name for name in a.sources))
+                for a in self.assignments
+            ),
+            drops=(*self.drops, *(DropRule(name, p.why, p.where) for name, (_, p) in taken.items())),
+        )
 
     def absent(self, variables: Container[str]) -> tuple[set[str], list[str]]:
         """The parts that a source with these variables leaves out, and what is to be said about it."""
@@ -122,6 +143,7 @@ def expand(mapping: Mapping, architecture: str, config: dict[str, Value], depth:
         tuple(table.drops),
         tuple(table.choices),
         tuple(dict.fromkeys(table.inner)),
+        mapping.preferences,
     )
 
 
@@ -272,6 +294,8 @@ def _op(step: Step, names: dict[str, Value], shape: tuple[int, ...]) -> Op:
         case "slice":
             axis, start, stop = numbers
             return Slice(axis, start, stop, step.why)
+        case "zero_rows":
+            return ZeroRows(*numbers)
         case "concat":
             return Concat(*numbers)
         case _:

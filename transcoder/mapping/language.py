@@ -76,6 +76,15 @@ class Drop:
 
 
 @dataclass(frozen=True)
+class Preference:
+    """Where a variable has another beside it whose name ends in `suffix`, that one is taken in its place, and why."""
+
+    suffix: str
+    why: str
+    where: str
+
+
+@dataclass(frozen=True)
 class Architecture:
     """A PyTorch class: its parts, the models inside it, and its own constants and drops."""
 
@@ -99,4 +108,5 @@ class Mapping:
     parts: dict[str, tuple[Rule, ...]]
     architectures: dict[str, Architecture]
     drops: tuple[Drop, ...]
+    preferences: tuple[Preference, ...] = ()
     files: tuple[tuple[str, str], ...] = field(default=())

@@ -152,6 +152,7 @@ def _load(path: Path, label: str, seen: tuple[Path, ...]) -> Mapping:
         parts=file.parts,
         architectures={name: own for name, own in file.architectures.items() if own is not None},
         drops=file.drops,
+        preferences=file.preferences,
         files=((path.name, digest),),
     )
     if base is None:
@@ -168,6 +169,7 @@ def _load(path: Path, label: str, seen: tuple[Path, ...]) -> Mapping:
             if name in own.architectures or name not in file.architectures
         },
         drops=base.drops + own.drops,
+        preferences=base.preferences + own.preferences,
         files=base.files + own.files,
     )
 

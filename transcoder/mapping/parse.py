@@ -7,12 +7,12 @@ from dataclasses import dataclass, field, replace
 
 from transcoder.errors import MappingError, Problem
 from transcoder.mapping.expressions import ExpressionError, Value, check
-from transcoder.mapping.language import Architecture, Condition, Drop, Inner, Loop, PartUse, Rule, Step
+from transcoder.mapping.language import Architecture, Condition, Drop, Inner, Loop, PartUse, Preference, Rule, Step
 from transcoder.mapping.yamlfile import Item
 from transcoder.tensors import BY_NAME
 
-TOP = ("model_type", "about", "extends", "let", "config", "derive", "parts", "architectures", "drop")
-OPS = ("transpose", "reshape", "squeeze", "slice", "concat", "cast")
+TOP = ("model_type", "about", "extends", "let", "config", "derive", "parts", "architectures", "prefer", "drop")
+OPS = ("transpose", "reshape", "squeeze", "slice", "concat", "cast", "zero_rows")
 RULE = ("from", "copy", "fill", "to", "shape", "for", "when", "ops", *OPS)
 PART = ("about", "at", "for", "when", "tensors")
 INNER = ("config", "mapping", "architecture", "at", "let")
@@ -31,6 +31,7 @@ class File:
     parts: dict[str, tuple[Rule, ...]] = field(default_factory=dict)
     architectures: dict[str, Architecture | None] = field(default_factory=dict)  # None takes a base's away
     drops: tuple[Drop, ...] = ()
+    preferences: tuple[Preference, ...] = ()
 
 
 def parse(root: Item) -> File:
@@ -137,6 +138,8 @@ class _Reader:
                     }
                 case "drop":
                     file.drops = self.drops(item)
+                case "prefer":
+                    file.preferences = self.preferences(item)
         return file
 
     def constants(self, item: Item) -> dict[str, Value]:
@@ -163,6 +166,17 @@ class _Reader:
                 continue
             drops.append(Drop(self.template(table["from"], "from"), self.text(table["why"], "why"), entry.where))
         return tuple(drops)
+
+    def preferences(self, item: Item) -> tuple[Preference, ...]:
+        preferences = []
+        for entry in self.listed(item, "prefer"):
+            table = self.table(entry, "a preference", ("suffix", "why"))
+            if missing := {"suffix", "why"} - table.keys():
+                self.wrong(entry, f"no {' and no '.join(sorted(missing))}", "suffix and why")
+                continue
+            why = self.text(table["why"], "why")
+            preferences.append(Preference(self.text(table["suffix"], "suffix"), why, entry.where))
+        return tuple(preferences)
 
     def architecture(self, item: Item) -> Architecture:
         table = self.table(item, "an architecture", ("parts", "models", "let", "drop"))
@@ -285,6 +299,7 @@ class _Reader:
             "squeeze": lambda item: tuple(self.whole(axis, "an axis") for axis in self.listed(item, "squeeze")),
             "reshape": self.shape,
             "slice": self.slice,
+            "zero_rows": self.zero_rows,
             "concat": lambda item: (self.whole(item, "the axis of concat"),),
             "cast": self.cast,
         }
@@ -305,6 +320,13 @@ class _Reader:
             self.expression(table["start"], "start"),
             self.expression(table["stop"], "stop"),
         )
+
+    def zero_rows(self, item: Item) -> tuple[str | int, ...]:
+        table = self.table(item, "zero_rows", ("start", "stop"))
+        if missing := {"start", "stop"} - table.keys():
+            self.wrong(item, f"no {' and no '.join(sorted(missing))}", "start and stop")
+            return (0, 1)
+        return self.expression(table["start"], "start"), self.expression(table["stop"], "stop")
 
     def cast(self, item: Item) -> tuple[str | int, ...]:
         name = self.text(item, "cast")

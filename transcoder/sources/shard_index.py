@@ -58,16 +58,19 @@ def read_index(path: Location) -> dict[str, Location]:
     return places
 
 
-def check_shards(index: Location, places: Mapping[str, Location], found: Mapping[Location, list[str]]) -> None:
-    """Hold an index against what its files hold.
+def check_shards(
+    index: Location, places: Mapping[str, Location], found: Mapping[Location, list[str]], copies: bool = False
+) -> None:
+    """Hold an index against what its files hold, in the order of their numbers.
 
-    Raises SourceError naming every variable that is missing, unlisted, in another file or there twice.
+    With `copies`, a variable may lie in several: the index names the last. Raises SourceError naming every variable
+    that is missing, unlisted, in another file or there twice.
     """
     problems = []
     where: dict[str, Location] = {}
     for path, names in found.items():
         for name in names:
-            if name in where:
+            if name in where and not (copies and places.get(name) == path):
                 problems.append(Problem(f"{path}: {name}", f"also in {where[name].name}", "each variable in one shard",
                                         "fetch all files of one save"))  # fmt: skip
             where[name] = path

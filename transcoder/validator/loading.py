@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -54,8 +54,9 @@ def check_loading(output: Output, architecture: str) -> tuple[Level, Any]:
     except Exception as error:  # whatever somebody else's code raises, the output does not load
         wrong(architecture, f"{type(error).__name__}: {error}", "a model that loads")
         return Level("load", "failed", f"{architecture} does not load", findings), None
+    computed = _computed(model, info.get("missing_keys") or ())
     for kind in ("missing_keys", "unexpected_keys", "mismatched_keys", "error_msgs"):
-        entries = sorted(str(entry) for entry in info.get(kind) or ())
+        entries = sorted({str(entry) for entry in info.get(kind) or ()} - computed)
         for entry in entries[:MOST]:
             wrong(entry, kind.replace("_", " ").removesuffix("s"), "nothing missing, unexpected or mismatched")
     state = model.state_dict()
@@ -69,12 +70,12 @@ def check_loading(output: Output, architecture: str) -> tuple[Level, Any]:
                 bits += 1
             else:
                 wrong(name, "loaded values that differ from the file's", "the file's values")
-        elif tensor.data_ptr() not in by_storage:
+        elif tensor.data_ptr() not in by_storage and name not in computed:
             wrong(name, "newly initialised: in no file and tied to nothing that is", "a value from the file")
-    tied = sum(1 for name in state if name not in output.file_of)
-    embeddings, head = model.get_input_embeddings(), model.get_output_embeddings()
+    tied = sum(1 for name in state if name not in output.file_of and name not in computed)
+    head = model.get_output_embeddings()
     wants_tie = head is not None and getattr(model.config, "tie_word_embeddings", False)
-    if wants_tie and head.weight.data_ptr() != embeddings.weight.data_ptr():
+    if wants_tie and head.weight.data_ptr() != model.get_input_embeddings().weight.data_ptr():
         wrong(
             "tied embeddings",
             "an output embedding of its own",
@@ -83,6 +84,8 @@ def check_loading(output: Output, architecture: str) -> tuple[Level, Any]:
     summary = (
         f"{architecture} under transformers {transformers.__version__}: {bits} tensors loaded bit-equal, {tied} tied"
     )
+    if computed:
+        summary += f", {len(computed)} computed by PyTorch"
     if without_pooler:
         summary += ", without a pooler"
     model.eval()
@@ -91,6 +94,32 @@ def check_loading(output: Output, architecture: str) -> tuple[Level, Any]:
         "add_pooling_layer": not without_pooler,
     }  # fmt: skip
     return Level("load", "failed" if findings or not bits else "passed", summary, findings, facts=facts), model
+
+
+def _computed(model: Any, missing: Iterable[str]) -> set[str]:
+    """Those of the tensors that no file needs: tables of sines and the like, which the class makes from its config.
+
+    They are not trained, a new model has the same whatever its seed, and they are no mere constant, as the statistics
+    of a norm are before training.
+    """
+    import torch
+
+    names = [str(name) for name in missing]
+    state = {name: tensor for name, tensor in model.state_dict().items() if name in names and tensor.numel() > 1}
+    if not state:
+        return set()
+    new = []
+    with quiet(), torch.random.fork_rng(devices=()):
+        for seed in (1, 2):
+            torch.manual_seed(seed)
+            new.append(type(model)(model.config).state_dict(keep_vars=True))
+    return {
+        name
+        for name, tensor in state.items()
+        if not new[0][name].requires_grad
+        and bool((tensor != tensor.reshape(-1)[0]).any())
+        and all(torch.equal(tensor, one[name].detach().to(tensor.dtype)) for one in new)
+    }
 
 
 def _same_bits(output: Output, name: str, tensor: Any) -> bool:

@@ -7,10 +7,10 @@ no second reader here: they are read through `sources`, bundles with every tenso
 from __future__ import annotations
 
 import json
-import threading
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import h5py
 import numpy as np
@@ -22,10 +22,10 @@ from transcoder.sources.keras_h5 import name_list
 from transcoder.sources.names import below, common_scope, names_by_layer, stripped, tidy
 from transcoder.tensors import BY_SAFETENSORS
 from transcoder.validator.boxes import Box, Shape, lengths, runs, slices, split, whole
+from transcoder.validator.mapped import Mapped
 
 Array = NDArray[np.generic]
 PART = 1 << 20  # elements of a variable at a time
-MAPPED = 1 << 24  # bytes of a file that may stay in memory after they were read
 
 
 class Reader(Protocol):
@@ -138,8 +138,8 @@ class H5Reader:
                     Problem(name, "copies that differ", "equal copies", "convert another save of the model"),
                 )
         if first.dtype.kind == "V":
-            return np.ascontiguousarray(first).view(np.uint16)
-        return np.ascontiguousarray(first, dtype=first.dtype.newbyteorder("="))
+            return np.asarray(first, order="C").view(np.uint16)
+        return np.asarray(first, first.dtype.newbyteorder("="), order="C")  # a scalar stays one
 
 
 def _note(
@@ -178,42 +178,40 @@ class SafetensorsReader:
         return self._files.read(path, key, box)
 
 
-class Mapped:
-    """safetensors files through their library, which maps them into memory.
+class ArraysReader:
+    """Arrays cut from what NumPy reads of several files as one row; their names and shapes are the source's."""
 
-    What was read stays there as long as a file is open; so they are opened anew before it grows. Each thread has
-    its own.
-    """
+    route = "NumPy's own reader"
 
-    def __init__(self) -> None:
-        self._local = threading.local()
+    def __init__(self, paths: Sequence[Path], shapes: Mapping[str, tuple[int, ...]]) -> None:
+        self._rows = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
+        self._shapes = shapes
+        ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+        self._ends = dict(zip(shapes, ends.tolist(), strict=True))
 
-    def open(self, path: Path, framework: str) -> Any:
-        from safetensors import safe_open
+    def names(self) -> list[str]:
+        return list(self._shapes)
 
-        files = self._local.__dict__.setdefault("files", {})
-        if (path, framework) not in files:
-            files[path, framework] = safe_open(str(path), framework=framework)
-        return files[path, framework]
+    def dtype(self, name: str) -> str:
+        return str(self._rows[0].dtype)
 
-    def read(self, path: Path, key: str, box: Box | None) -> Array:
-        """A tensor or a part of it; bfloat16, which the library gives to torch alone, as its 16 raw bits."""
-        local = self._local.__dict__
-        if local.get("touched", 0) > MAPPED:
-            local.clear()
-        piece = self.open(path, "np").get_slice(key)
-        bits = piece.get_dtype() == "BF16"
-        file = self.open(path, "pt") if bits else self.open(path, "np")
-        # The library has no slice of a tensor without axes or elements.
-        in_one = not box or 0 in piece.get_shape()
-        values = file.get_tensor(key) if in_one else file.get_slice(key)[slices(box or ())]
-        if bits:
-            import torch
+    def shape(self, name: str) -> Shape:
+        return tuple(self._shapes[name])
 
-            values = values.contiguous().view(torch.uint16).numpy()
-        local["touched"] = local.get("touched", 0) + values.nbytes
-        result: Array = values
-        return result
+    def read(self, name: str, box: Box | None = None) -> Array:
+        shape = self.shape(name)
+        box = whole(shape) if box is None else box
+        first = self._ends[name] - math.prod(shape)
+        pieces = [
+            piece for start, count in runs(box, shape) for piece in self._run(first + start, first + start + count)
+        ]
+        return np.concatenate(pieces).reshape(lengths(box))
+
+    def _run(self, start: int, stop: int) -> Iterator[Array]:
+        at = 0
+        for row in self._rows:
+            yield row[max(0, start - at) : max(0, stop - at)]
+            at += len(row)
 
 
 # What a source has verified by the time a variable was read whole; a Keras 3 one that comes here is an archive.
@@ -267,6 +265,8 @@ def reader_for(source: Source) -> Reader:
             return H5Reader.of_paths(paths)
         case "tf-safetensors":
             return SafetensorsReader(paths)
+        case "openai-gpt":
+            return ArraysReader(paths, {name: spec.shape for name, spec in source.specs.items()})
         case _:
             return SourceReader(source)
 

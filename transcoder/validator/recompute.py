@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transcoder.mapping import Assignment
-from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose
+from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose, ZeroRows
 from transcoder.tensors import BY_NAME
 from transcoder.validator.boxes import Box, Shape, cover, lengths, runs, whole
 from transcoder.validator.reading import Reader
@@ -75,7 +75,12 @@ class Expected:
                 rest = iter(box)
                 inner = tuple((0, 1) if axis in axes else next(rest) for axis in range(len(step.shapes[which])))
                 return self._read(depth, which, inner).reshape(lengths(box))
-            case Reshape(shape):
+            case ZeroRows(first, stop):
+                values: Array = self._read(depth, which, box).copy()
+                values[max(0, first - box[0][0]) : max(0, stop - box[0][0])] = 0
+                return values
+            case Reshape():
+                (shape,) = _shapes(step.op, (step.shapes[which],))
                 pieces = [self._run(depth, which, step.shapes[which], *run) for run in runs(box, shape)]
                 return np.concatenate(pieces).reshape(lengths(box))
             case Concat(axis):
@@ -121,6 +126,8 @@ def _shape(op: Op, array: NDArray[np.uint8]) -> Shape:
         case Transpose(perm):
             return np.transpose(array, perm).shape
         case Reshape(shape):
+            rest = math.prod(extent for extent in shape if extent != -1)
+            shape = tuple(array.size // max(1, rest) if extent == -1 else extent for extent in shape)
             if math.prod(shape) != array.size:
                 raise ValueError(f"{op} on {array.shape}")
             return shape
@@ -128,7 +135,7 @@ def _shape(op: Op, array: NDArray[np.uint8]) -> Shape:
             return np.squeeze(array, axes).shape
         case Slice(axis, start, stop, _):
             return (*array.shape[:axis], len(range(array.shape[axis])[start:stop]), *array.shape[axis + 1 :])
-        case Cast():
+        case Cast() | ZeroRows():
             return array.shape
         case _:
             raise AssertionError(op)

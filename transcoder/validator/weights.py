@@ -45,6 +45,7 @@ def check_weights(
         )
 
     sources = set(reader.names())
+    table = table.preferring(sources)
     absent, _ = table.absent(sources)
     assignments = {a.target: a for a in table.assignments if a.part not in absent}
     for name in sorted(assignments.keys() - output.file_of.keys()):
