@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from transcoder.errors import Problem
 from transcoder.mapping import Assignment, Table
 from transcoder.tensors import BY_NAME, format_bytes
-from transcoder.validator.boxes import Box, Shape, slices, split, whole
+from transcoder.validator.boxes import Box, Shape, lengths, slices, split, whole
 from transcoder.validator.reading import Output, Reader
 from transcoder.validator.recompute import Expected
 from transcoder.validator.report import Level
@@ -109,7 +109,7 @@ def _difference(
     hasher = blake3() if name in digests else None
     count, firsts = 0, []
     for box in split(whole(shape), [axis, *(i for i in range(len(shape)) if i != axis)], PART // width):
-        actual = np.ascontiguousarray(output.read(name, box))
+        actual = np.ascontiguousarray(output.read(name, box)).reshape(lengths(box))  # NumPy gives a scalar an axis
         if hasher is not None and axis == 0:
             hasher.update(_bytes(actual))
         unequal = _unequal(actual, expected.read(box), width)
