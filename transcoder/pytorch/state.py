@@ -47,22 +47,21 @@ class Filler:
         self._digests = Digests()
         self._local = threading.local()
         self._stop = threading.Event()
-        self._workspace_bytes = max(
-            (plan.panel_elements(entry) * entry.bytes_an_element for entry in plan.entries), default=0
-        )
+        self._portions = {entry.target.name: plan.portion(entry) for entry in plan.entries}
+        self._workspace_bytes = max((portion.nbytes for portion in self._portions.values()), default=0)
 
     def fill(self, entry: Entry, tensor: torch.Tensor) -> None:
         """Write an entry's elements into a contiguous CPU tensor of its dtype and shape."""
         workspace = getattr(self._local, "workspace", None)
         if workspace is None:
             workspace = self._local.workspace = Workspace(self._workspace_bytes)
-        panel = self._plan.panel_elements(entry)
-        stream = Stream(entry, self._source, workspace, self._digests, panel)
+        portion = self._portions[entry.target.name]
+        stream = Stream(entry, self._source, workspace, self._digests, portion)
         out = elements(tensor, entry.target.dtype)
-        for start in range(0, entry.target.elements, panel):
+        for start in range(0, entry.target.elements, portion.panel):
             if self._stop.is_set():
                 return
-            piece = out[start : start + panel]
+            piece = out[start : start + portion.panel]
             stream.read(start, piece)
             self._progress(piece.nbytes)
         stream.conclude(self._digests)

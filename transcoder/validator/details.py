@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +42,12 @@ class TensorRecord:
     error: float | None = None
     largest: float | None = None
 
+    def note(self, measured: tuple[float, float] | None) -> None:
+        """Take (error, largest) of a part of the tensor."""
+        if measured is not None:
+            self.error = max(self.error or 0.0, measured[0])
+            self.largest = max(self.largest or 0.0, measured[1])
+
 
 @dataclass(frozen=True)
 class DroppedRecord:
@@ -70,6 +77,7 @@ class Details:
     tensors: list[TensorRecord] = field(default_factory=list)
     dropped: list[DroppedRecord] = field(default_factory=list)
     source: dict[str, str] = field(default_factory=dict)
+    _lock: Lock = field(default_factory=Lock)
     _counts: NDArray[np.int64] = field(default_factory=lambda: np.zeros((2, 2 * SIDE + 4), np.int64))
 
     def measure(self, source: Array, source_dtype: str, output: Array, output_dtype: str) -> tuple[float, float] | None:
@@ -81,22 +89,25 @@ class Details:
             return None
         same = source_dtype == output_dtype
         error = largest = 0.0
+        counts = np.zeros_like(self._counts)
         a, b = np.ascontiguousarray(source).reshape(-1), np.ascontiguousarray(output).reshape(-1)
         for at in range(0, a.size, BLOCK):
             x, y = _real(a[at : at + BLOCK], source_dtype), _real(b[at : at + BLOCK], output_dtype)
             counted = _count(x)
-            self._counts[0] += counted
+            counts[0] += counted
             finite = np.isfinite(x)
             largest = max(largest, float(np.abs(x, where=finite, out=np.zeros_like(x)).max(initial=0)))
             if same and np.array_equal(a[at : at + BLOCK].view(np.uint8), b[at : at + BLOCK].view(np.uint8)):
-                self._counts[1] += counted
+                counts[1] += counted
                 continue
-            self._counts[1] += _count(y)
+            counts[1] += _count(y)
             with np.errstate(invalid="ignore", over="ignore"):
                 apart = np.abs(y.astype(np.float64) - x)
             apart[(x == y) | (np.isnan(x) & np.isnan(y))] = 0
             worst = float(apart.max(initial=0))
             error = max(error, worst if np.isfinite(worst) else float("inf"))
+        with self._lock:
+            self._counts += counts
         return error, largest
 
     def bins(self) -> list[Bin]:
