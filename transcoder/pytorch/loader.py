@@ -101,9 +101,15 @@ def load(
     if architecture is None and strict and model is not None:
         architecture = _class_name(source, model, config)
     with ExitStack() as resources:
-        job = resources.enter_context(
-            prepare(locate(source), mapping=mapping, architecture=architecture, config=config, options=options)
-        )
+        try:
+            job = resources.enter_context(
+                prepare(locate(source), mapping=mapping, architecture=architecture, config=config, options=options)
+            )
+        except PlanError as error:
+            if model is None or not strict or "do not fit" not in error.summary:
+                raise
+            hint = "in Python, strict=False loads what there is into the class that is asked for"
+            raise PlanError(f"{error.summary}; {hint}", error.problems) from error
         if model is None:
             return StateDict(job.plan, job.source, resources.pop_all())
         target = model if is_module else _built(model, job)
