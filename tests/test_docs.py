@@ -159,7 +159,7 @@ def test_training_starts_where_tensorflow_stood_and_falls() -> None:
     for _, before, _ in rows[3:]:
         assert float(before) > 1.0986 - 0.01  # chance
     printed = "".join(wanted for _, wanted in programs(DOCS / "training.md"))
-    for tensorflow, before, after in rows:
+    for _, before, after in rows:
         assert {before, after or before} <= set(re.findall(r"\d\.\d+", printed))
     assert "0 of 199 tensors" in printed
 

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 
 import transcoder
 from cases import CASES, GOLDEN, architecture, rewrite, truth
+from transcoder.pipeline import propose_mapping
 
 ROOT = Path(__file__).parent.parent
 MODEL = GOLDEN / "roberta-model"
@@ -223,7 +224,8 @@ def test_tied_weights_that_differ_are_untied(source: Callable[[str], Path], tmp_
     mapping.write_text(
         "extends: roberta\nparts:\n  decoder:\n"
         "    - {from: own/decoder/weight, to: lm_head.decoder.weight, shape: [vocab_size, hidden_size]}\n"
-        'architectures:\n  "{family}ForMaskedLM": {'"parts: [embeddings, layers, norms, lm_head, decoder],"
+        'architectures:\n  "{family}ForMaskedLM": {'
+        "parts: [embeddings, layers, norms, lm_head, decoder],"
         ' let: {root: "roberta."}}\n'
     )
     here = source("roberta-masked-lm")
@@ -242,7 +244,7 @@ def test_tied_weights_that_differ_are_untied(source: Callable[[str], Path], tmp_
 # A module of one's own
 
 
-class ScoreModel(torch.nn.Module):
+class ScoreModel(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
     """The module of docs/keras-models.md."""
 
     def __init__(self) -> None:
@@ -260,10 +262,11 @@ class ScoreModel(torch.nn.Module):
 def test_a_module_of_ones_own_is_filled_in_place_and_predicts_what_keras_predicted(tmp_path: Path) -> None:
     weights = GOLDEN / "keras-head" / "dense" / "weights.h5"
     mapping = tmp_path / "score.yaml"
-    mapping.write_text(transcoder.pipeline.propose_mapping(weights, architecture="ScoreModel"))  # type: ignore[attr-defined]
+    mapping.write_text(propose_mapping(weights, architecture="ScoreModel"))
     module = ScoreModel()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
-    assert transcoder.load(weights, module, mapping=mapping) is module
+    loaded: Any = transcoder.load(weights, module, mapping=mapping)
+    assert loaded is module
     with np.load(GOLDEN / "keras-head" / "dense" / "truth.npz") as arrays:
         ids, mask = (torch.from_numpy(arrays[name]).long() for name in ("input_ids", "attention_mask"))
         with torch.no_grad():
@@ -275,7 +278,7 @@ def test_a_module_of_ones_own_is_filled_in_place_and_predicts_what_keras_predict
 def test_what_a_module_of_ones_own_lacks_is_an_error(tmp_path: Path) -> None:
     weights = GOLDEN / "keras-head" / "dense" / "weights.h5"
     mapping = tmp_path / "score.yaml"
-    mapping.write_text(transcoder.pipeline.propose_mapping(weights, architecture="ScoreModel"))  # type: ignore[attr-defined]
+    mapping.write_text(propose_mapping(weights, architecture="ScoreModel"))
     module = ScoreModel()
     module.more = torch.nn.Linear(2, 2)
     module.scores = torch.nn.Linear(12, 4)

@@ -165,8 +165,8 @@ def test_a_page_is_one_file_that_names_no_other() -> None:
 
 
 def fake(count: int, name: str = "layer.{i}.weight") -> dict[str, Any]:
-    tensor = {"dtype": "float32", "shape": [3, 4], "sources": ["a/kernel"], "ops": ["transpose[1, 0]"], "rule": "x.yaml:1",
-              "equal": True, "blake3": "ab" * 32, "error": 0.0, "largest": 1.0}  # fmt: skip
+    tensor = {"dtype": "float32", "shape": [3, 4], "sources": ["a/kernel"], "ops": ["transpose[1, 0]"],
+              "rule": "x.yaml:1", "equal": True, "blake3": "ab" * 32, "error": 0.0, "largest": 1.0}  # fmt: skip
     return {
         "format": 1, "passed": True, "architecture": "SomeModel", "mapping": "some",
         "levels": [{"name": "weights", "verdict": "passed", "summary": "all", "findings": [], "columns": [], "rows": [],

@@ -15,7 +15,7 @@ import transcoder
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "tests" / "golden" / "training" / "classifier"
-WIDE, HIGH = 1000, 690
+WIDE, HIGH = 1100, 860
 
 sys.path.insert(0, str(ROOT / "tests"))
 from browser import browser  # noqa: E402

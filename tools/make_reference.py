@@ -45,8 +45,8 @@ def commands(command: click.Command, context: click.Context) -> Iterator[tuple[s
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
             inner = command.get_command(context, name)
-            assert inner is not None
-            yield from commands(inner, click.Context(inner, info_name=name, parent=context))
+            if inner is not None:
+                yield from commands(inner, click.Context(inner, info_name=name, parent=context))
 
 
 def command_line() -> str:
@@ -96,7 +96,10 @@ def python() -> str:
     for name in classes:
         if name not in errors:
             parts += [f"## `transcoder.{name}`\n", document(name), members(getattr(transcoder, name))]
-    parts += ["## Errors\n", "All have `summary`, `problems` (each with `where`, `found`, `wanted`, `remedy`) and `exit_code`.\n"]
+    parts += [
+        "## Errors\n",
+        "All have `summary`, `problems` (each with `where`, `found`, `wanted`, `remedy`) and `exit_code`.\n",
+    ]
     rows = [[f"`{name}`", str(getattr(transcoder, name).exit_code), inspect.getdoc(getattr(transcoder, name)) or ""]
             for name in errors]  # fmt: skip
     parts.append(table(["error", "exit code", "when"], rows))
@@ -162,8 +165,14 @@ def yaml_language() -> str:
         raise SystemExit("make_reference: tools/yaml_keys.py does not describe the functions of expressions")
     parts = [MADE + INTRODUCTION]
     for what, keys in KEYS.items():
-        parts += [f"## {what[0].upper()}{what[1:]}\n", table(["key", "what it says"], [[f"`{k}`", v] for k, v in keys.items()])]
-    parts += ["## Functions in expressions\n", table(["function", "what it gives"], [[f"`{k}`", v] for k, v in FUNCTIONS.items()])]
+        parts += [
+            f"## {what[0].upper()}{what[1:]}\n",
+            table(["key", "what it says"], [[f"`{k}`", v] for k, v in keys.items()]),
+        ]
+    parts += [
+        "## Functions in expressions\n",
+        table(["function", "what it gives"], [[f"`{k}`", v] for k, v in FUNCTIONS.items()]),
+    ]
     return "\n".join(parts)
 
 
@@ -172,7 +181,11 @@ def yaml_language() -> str:
 
 def report() -> str:
     schema = json.loads((OUT / SCHEMA).read_text(encoding="utf-8"))
-    parts = [MADE + "# The validation report\n", schema["description"] + "\n", f"As JSON Schema: [{SCHEMA}]({SCHEMA}).\n"]
+    parts = [
+        MADE + "# The validation report\n",
+        schema["description"] + "\n",
+        f"As JSON Schema: [{SCHEMA}]({SCHEMA}).\n",
+    ]
     for title, part in {"The report": schema, **schema["$defs"]}.items():
         rows = [[f"`{name}`", kind(value), value["description"]] for name, value in part["properties"].items()]
         name = title if part is schema else f"`{title}`"

@@ -40,7 +40,8 @@ def task() -> dict[str, Any]:
         starts = [i * EVERY for i in range(TRAIN)]
         starts += [starts[-1] + LONG + i * EVERY for i in range(EVALUATE)]
         pieces = [{"text": text[at : at + LONG], "label": label} for at in starts]
-        assert all(len(piece["text"]) == LONG for piece in pieces), path
+        if starts[-1] + LONG > len(text):
+            raise SystemExit(f"make_training: {path} is too short")
         parts["train"] += pieces[:TRAIN]
         parts["evaluate"] += pieces[TRAIN:]
     return {"labels": list(KINDS), **parts}
@@ -79,7 +80,7 @@ def train(model: Any, inputs: dict[str, Any], labels: Any, steps: int, rate: flo
     optimizer = keras.optimizers.Adam(keras.optimizers.schedules.PolynomialDecay(rate / 10, 50, rate))
     generator = np.random.default_rng(3)
 
-    @tf.function
+    @tf.function  # type: ignore[untyped-decorator]  # TensorFlow has no stubs
     def step(batch: Any, wanted: Any) -> Any:
         with tf.GradientTape() as tape:
             outputs = model(batch, training=True)

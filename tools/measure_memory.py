@@ -17,7 +17,6 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-
 GOLDEN = Path(__file__).resolve().parent.parent / "tests" / "golden" / "training" / "encoder"
 SIZES = {24: 768, 48: 3072, 300: 50265, 42: 514, 1: 1}  # of the golden model's axes, and of roberta-base's
 CONFIG = {
@@ -64,8 +63,7 @@ def make(directory: Path) -> None:
 def peak(command: list[str]) -> float:
     """Peak resident megabytes of a process."""
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    assert process.stderr is not None
-    said = process.stderr.read()
+    said = process.stderr.read() if process.stderr is not None else b""
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit(f"{command} ended with {status}: {said.decode(errors='replace')[-500:]}")
@@ -98,7 +96,8 @@ def main() -> None:
         print(f"{'':52} {'peak':>8} {'beside the interpreter':>24}")
         for name, command in rows.items():
             whole, least = (
-                peak([{"SRC": str(src), "OUT": str(to)}.get(word, word) for word in command]) for src, to in ((here, out), (GOLDEN, tiny_out))
+                peak([{"SRC": str(src), "OUT": str(to)}.get(word, word) for word in command])
+                for src, to in ((here, out), (GOLDEN, tiny_out))
             )
             print(f"{name:52} {whole:5.0f} MB {whole - least:21.0f} MB", flush=True)
         for path in (out, tiny_out):

@@ -10,8 +10,8 @@ examples. *Template*: text in which `{name}` stands for a constant, a loop varia
 
 AT_FROM = "template that stands before every `from`, with `/` between"
 AT_TO = "template that stands before every `to`, with `.` between"
-FOR = """loops, by the name of their variable: an expression (counts from 0), a list of names or numbers, or a table from
-the name in `from` to the name in `to`"""
+FOR = """loops, by the name of their variable: an expression (counts from 0), a list of names or numbers, or a table
+from the name in `from` to the name in `to`"""
 WHEN = "an expression that must hold, or a table from names to the value, or the list of values, that they must have"
 WHY = "the reason, which the receipt and the report give"
 TRANSPOSE = "axis j of the result is axis `perm[j]`, as in `numpy.transpose`: a list of whole numbers"
@@ -66,8 +66,8 @@ KEYS: dict[str, dict[str, str]] = {
     },
     "zero_rows": {"start": "the first row: an expression", "stop": "the row behind the last: an expression"},
     "an architecture": {
-        "parts": """the names of its parts. `name?` may be wholly absent from the source; of `one | other` exactly one is
-        there""",
+        "parts": """the names of its parts. `name?` may be wholly absent from the source; of `one | other` exactly one
+        is there""",
         "models": "whole models inside it, each with a mapping of its own",
         "let": "constants that replace the file's",
         "drop": "drops of its own",
@@ -75,7 +75,7 @@ KEYS: dict[str, dict[str, str]] = {
     "a model inside": {
         "config": "where in config.json its configuration lies: an expression; left out, the same one",
         "mapping": "its mapping, where the `model_type` of its configuration does not say it",
-        "architecture": "its class, or a list of patterns of which the first that fits counts; left out, the bare model",
+        "architecture": "its class, or a list of patterns: the first that fits counts; left out, the bare model",
         "at": "what stands before all its names",
         "let": "constants of its mapping",
     },

@@ -191,7 +191,8 @@ def _places(job: Job, model: Any, *, strict: bool, new: bool) -> Places:
             spots.setdefault(id(tensor), (own, entry))
         elif own in unsaved:
             again.append((entry, tensor, own))
-        elif (before := spots.setdefault(id(tensor), (own, entry))[1]) is not entry:
+        else:
+            before = spots.setdefault(id(tensor), (own, entry))[1]
             if (before.sources, before.ops) != (entry.sources, entry.ops):
                 again.append((entry, tensor, own))
     unfilled = [each for each, tensor in state.items() if id(tensor) not in spots]
@@ -256,4 +257,3 @@ def _warn(name: str, left: list[str], unfilled: list[str], *, new: bool) -> None
 
 def _origin(entry: Entry) -> str:
     return ", ".join(spec.name for spec in entry.sources) or "the mapping"
-

@@ -120,7 +120,7 @@ class Details:
         used = np.flatnonzero(self._counts[:, :-1].any(axis=0))
         inner = range(int(used[0]), int(used[-1]) + 1) if used.size else range(0)
         chosen = [*inner, *([len(edges) - 1] if self._counts[:, -1].any() else [])]
-        return [Bin(*edges[i], int(self._counts[0, i]), int(self._counts[1, i])) for i in chosen]
+        return [Bin(edges[i][0], edges[i][1], int(self._counts[0, i]), int(self._counts[1, i])) for i in chosen]
 
 
 def records(assignments: Mapping[str, Assignment]) -> dict[str, TensorRecord]:
@@ -163,8 +163,9 @@ def _real(values: Array, dtype: str) -> Floats:
     if dtype == "bfloat16":
         wide: Floats = (values.astype(np.uint32) << 16).view(np.float32)
         return wide
-    kept = values if BY_NAME[dtype].is_float and dtype != "float16" else values.astype(np.float64)
-    return kept  # type: ignore[return-value]  # floats by now
+    if BY_NAME[dtype].is_float and dtype != "float16":
+        return values.astype(BY_NAME[dtype].numpy, copy=False)
+    return values.astype(np.float64)
 
 
 def _count(values: Floats) -> NDArray[np.int64]:

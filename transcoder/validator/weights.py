@@ -71,7 +71,8 @@ def check_weights(
     details.tensors = list(known.values())
     with ThreadPoolExecutor(THREADS) as pool:
         differences = pool.map(
-            lambda name: _difference(assignments, known[name], sources, reader, output, dtype, digests, details), present
+            lambda name: _difference(assignments, known[name], sources, reader, output, dtype, digests, details),
+            present,
         )
         for name, difference in zip(present, differences, strict=True):
             if difference is None:
@@ -117,7 +118,10 @@ def _difference(
     if expected.dtype != kept.dtype:
         record.ops = (*record.ops, str(Cast(expected.dtype)))
     found_dtype, shape = output.spec(name)
-    record.dtype, record.shape = BY_SAFETENSORS[found_dtype].name if found_dtype in BY_SAFETENSORS else found_dtype, shape
+    record.dtype, record.shape = (
+        BY_SAFETENSORS[found_dtype].name if found_dtype in BY_SAFETENSORS else found_dtype,
+        shape,
+    )
     if (found_dtype, shape) != (BY_NAME[expected.dtype].safetensors, expected.shape):
         return f"{found_dtype} {list(shape)}", f"{expected.dtype} {list(expected.shape)}"
     width = BY_NAME[expected.dtype].size

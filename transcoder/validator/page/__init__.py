@@ -20,7 +20,7 @@ from transcoder.validator.page.tags import Html, dotted, number, shape, tag, tex
 FIRST = 100  # tensors that are there without script
 MOST = 200  # findings of a level, and dropped variables, in the page; all are in the JSON
 
-MARKS = {"passed": "✓", "failed": "✗", "inconclusive": "?", "not run": "–"}
+MARKS = {"passed": "✓", "failed": "✗", "inconclusive": "?", "not run": "-"}
 COLUMNS = (
     ("name", "tensor"), ("dtype", "dtype"), ("shape", "shape"), ("sources", "from"), ("ops", "how"),
     ("equal", "bits"), ("error", "largest error"), ("blake3", "blake3"),
@@ -77,9 +77,7 @@ def _verdict(report: Mapping[str, Any]) -> Iterable[Html]:
         badge = tag("span", text(f"{MARKS[level['verdict']]} {level['verdict']}"),
                     class_="badge " + level["verdict"].replace(" ", "-"))  # fmt: skip
         link = tag("a", text(level["name"]), href=f"#level-{level['name']}")
-        rows.append(
-            tag("tr", tag("th", link, scope="row"), tag("td", badge), tag("td", text(level["summary"])))
-        )
+        rows.append(tag("tr", tag("th", link, scope="row"), tag("td", badge), tag("td", text(level["summary"]))))
     yield tag("table", tag("caption", text("Levels of proof"), class_="hidden"), tag("tbody", *rows), class_="levels")
 
 
@@ -168,8 +166,8 @@ def _cells(tensor: Mapping[str, Any]) -> list[str]:
 
 def _dropped(dropped: Sequence[Mapping[str, Any]]) -> Iterable[Html]:
     rows = [
-        tag("tr", tag("td", dotted(each["name"]), data_label="variable"), tag("td", text(each["what"]), data_label="what"),
-            tag("td", text(each["why"]), data_label="why"))
+        tag("tr", tag("td", dotted(each["name"]), data_label="variable"),
+            tag("td", text(each["what"]), data_label="what"), tag("td", text(each["why"]), data_label="why"))
         for each in dropped[:MOST]
     ]  # fmt: skip
     heads = [tag("th", text(title), scope="col") for title in ("variable", "what", "why")]

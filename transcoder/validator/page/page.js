@@ -16,7 +16,7 @@
   let order = all.map((_, i) => i), column = -1, descending = false, shown = 0, keys = [];
 
   const key = (row) => {
-    if (column === SHAPE) return row[SHAPE].split(" × ").reduce((product, size) => product * (Number(size) || 1), 1);
+    if (column === SHAPE) return row[SHAPE].split(" x ").reduce((product, size) => product * (Number(size) || 1), 1);
     if (column === ERROR) return row[ERROR] === "" ? -1 : row[ERROR] === "inf" ? Infinity : Number(row[ERROR]);
     return row[column];
   };
@@ -31,7 +31,7 @@
     row.forEach((value, i) => {
       const cell = line.insertCell();
       if (NAMES.includes(labels[i])) {
-        for (const piece of value.split(/(?<=[./_])/)) cell.append(piece, document.createElement("wbr"));
+        for (const piece of value.split(/(?<=[./])/)) cell.append(piece, document.createElement("wbr"));
       } else cell.textContent = value;
       cell.dataset.label = labels[i];
     });

@@ -66,7 +66,11 @@ def _bars(title: str, note: str, rows: Sequence[tuple[str, float, float | None]]
         value = number(error) + (f" of\u00a0{number(limit)}" if limit is not None else "")
         lines.append(tag("tr", tag("th", dotted(name), scope="row"), tag("td", picture, class_="picture"),
                          tag("td", text(value), class_="value")))  # fmt: skip
-    caption = tag("caption", tag("strong", text(title)), tag("span", text(f"{note} Bars run from 1e{SMALLEST} to 1 by powers of ten.")))
+    caption = tag(
+        "caption",
+        tag("strong", text(title)),
+        tag("span", text(f"{note} Bars run from 1e{SMALLEST} to 1 by powers of ten.")),
+    )
     return tag("table", caption, tag("tbody", *lines), class_="bars")
 
 
@@ -90,7 +94,9 @@ def histogram(bins: Sequence[Mapping[str, Any]]) -> Iterable[Html]:
     different = sum(each["source"] != each["output"] for each in bins)
     total = sum(each["source"] for each in bins)
     said = f"{total:,} values by sign and power of two. " + (
-        f"The counts differ in {different} of {len(bins)} bins." if different else "Source and output agree in every bin."
+        f"The counts differ in {different} of {len(bins)} bins."
+        if different
+        else "Source and output agree in every bin."
     )
     view = f"0 0 {max(1, len(drawn))} {TALL}"
     yield tag("p", text(said), tag("span", text(" output"), class_="key bar"), tag("span", text(" source"),
@@ -124,7 +130,7 @@ def _merged(side: Sequence[Mapping[str, Any]], few: float) -> list[Mapping[str, 
     count = 0
     while count < len(side) and sum(max(e["source"], e["output"]) for e in side[: count + 1]) <= few:
         count += 1
-    if count < 2:  # noqa: PLR2004
+    if count < 2:
         return list(side)
     edges = [float(each[key]) for each in side[:count] for key in ("start", "stop")]
     sums = {key: sum(each[key] for each in side[:count]) for key in ("source", "output")}

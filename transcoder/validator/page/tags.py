@@ -18,7 +18,7 @@ def text(value: object) -> Html:
 
 def dotted(value: object) -> Html:
     """A tensor's or a variable's name, which a line may break after each level of it."""
-    return Html(re.sub(r"([./_])", r"\1<wbr>", escape(str(value))))
+    return Html(re.sub(r"([./])", r"\1<wbr>", escape(str(value))))
 
 
 def tag(name: str, /, *children: Html, **attributes: str | bool | None) -> Html:
@@ -39,8 +39,8 @@ def number(value: float | str) -> str:
     """A number in few characters; what JSON has as text (inf, nan) as it is."""
     if isinstance(value, str) or value == 0:
         return str(value) if isinstance(value, str) else "0"
-    return f"{value:.2e}" if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:.4g}"  # noqa: PLR2004
+    return f"{value:.2e}" if abs(value) < 1e-3 or abs(value) >= 1e5 else f"{value:.4g}"
 
 
 def shape(sizes: Sequence[int]) -> str:
-    return " × ".join(map(str, sizes)) or "scalar"
+    return " x ".join(map(str, sizes)) or "scalar"
