@@ -50,7 +50,7 @@ def commands(command: click.Command, context: click.Context) -> Iterator[tuple[s
 
 
 def command_line() -> str:
-    root = click.Context(cli.cli, info_name="transcode")
+    root = click.Context(cli.cli, info_name="transcode", **cli.cli.context_settings)
     parts = [MADE + "# Command line\n"]
     for path, command, context in commands(cli.cli, root):
         usage = " ".join(command.collect_usage_pieces(context))
