@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
 from transcoder.errors import Problem
+from transcoder.validator.digests import Digest
 
 Verdict: TypeAlias = Literal["passed", "failed", "inconclusive", "not run"]
 FORMAT = 1
@@ -29,12 +30,16 @@ class Level:
 
 @dataclass
 class Report:
-    """All levels that were asked for. It has passed if each of them ran and passed."""
+    """All levels that were asked for. It has passed if each of them ran and passed.
+
+    `files` are those that it is about, the receipt among them: for anybody else, it proves nothing.
+    """
 
     architecture: str
     mapping: str
     levels: list[Level]
     environment: dict[str, str]
+    files: dict[str, Digest]
 
     @property
     def passed(self) -> bool:
@@ -51,6 +56,7 @@ class Report:
             "mapping": self.mapping,
             "levels": [_plain(asdict(level)) for level in self.levels],
             "environment": self.environment,
+            "files": {name: asdict(digest) for name, digest in self.files.items()},
         }
 
 
