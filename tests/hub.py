@@ -10,16 +10,20 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import os
 import re
+import socket
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_" + "ThisIsNobodysTokenAtAll0123456789"
+# Old clients read HF_ENDPOINT once, on import: whoever tests them sets both.
+PORT = int(os.environ.get("TRANSCODE_TEST_HUB_PORT", "0"))
 SIGNATURE = "SignatureThatNobodyMayRead"
 LARGE = re.compile(r"\.(safetensors|h5|bin|msgpack)$|^tokenizer\.json$")
 Tree: TypeAlias = dict[str, bytes]
@@ -274,7 +278,7 @@ class Handler(BaseHTTPRequestHandler):
             else:
                 raise AssertionError(line)
         target = revision
-        answer = {"success": True, "pullRequestUrl": None}
+        answer: dict[str, Any] = {"success": True, "pullRequestUrl": None}
         if new_request:
             repository.titles.append(head["value"]["summary"])
             target = f"refs/pr/{len(repository.titles)}"
@@ -326,6 +330,17 @@ class Server(ThreadingHTTPServer):
 
     daemon_threads = True
 
+    def get_request(self) -> tuple[socket.socket, Any]:
+        connection, address = super().get_request()
+        self.connections = [*getattr(self, "connections", []), connection]
+        return connection, address
+
+    def hang_up(self) -> None:
+        """Close what clients keep open, so that none of them goes on talking to this server."""
+        for connection in getattr(self, "connections", []):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
+
     def handle_error(self, request: Any, client_address: Any) -> None:
         import sys
 
@@ -339,7 +354,7 @@ class Server(ThreadingHTTPServer):
 def serve() -> Iterator[Hub]:
     """A Hub on a port of its own. Fails at the end if it was asked for what it does not know."""
     hub = Hub()
-    server = Server(("127.0.0.1", 0), type("HandlerOfOne", (Handler,), {"hub": hub}))
+    server = Server(("127.0.0.1", PORT), type("HandlerOfOne", (Handler,), {"hub": hub}))
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
@@ -347,6 +362,7 @@ def serve() -> Iterator[Hub]:
         yield hub
     finally:
         server.shutdown()
+        server.hang_up()
         server.server_close()
         thread.join()
     assert hub.unknown == [], hub.unknown

@@ -23,7 +23,7 @@ from transcoder.conventions import ADVISED_FILE
 CASE = "roberta-masked-lm"
 CARD = "---\nlicense: mit\nlibrary_name: transformers\npipeline_tag: fill-mask\nbase_model: me/other\n---\n# Tiny\n"
 INDEX = "model.safetensors.index.json"
-Plant: TypeAlias = Callable[[Path], None]
+Plant: TypeAlias = Callable[[Path], object]
 
 
 @pytest.fixture(scope="session")
@@ -186,7 +186,7 @@ def link_outside(directory: Path) -> None:
 
 FAULTS: tuple[tuple[str, str, Plant], ...] = (
     ("W001", "no weights", remove("*.safetensors*")),
-    ("W002", "a header that is longer than the file", lambda d: shard(d).write_bytes(b"\xff" * 64) and None),
+    ("W002", "a header that is longer than the file", lambda d: shard(d).write_bytes(b"\xff" * 64)),
     ("W002", "a header that is not JSON", lambda d: write(shard(d).name, (8).to_bytes(8, "little") + b"{nojson}")(d)),
     ("W002", "a dtype that does not exist", header(lambda v: v[next(n for n in v if n[0] != "_")].update(dtype="F99"))),
     ("W003", "tensors that overlap", header(overlap)),
@@ -223,7 +223,7 @@ FAULTS: tuple[tuple[str, str, Plant], ...] = (
     ("C014", "a path of somebody's machine", edit("config.json", _name_or_path="/home/somebody/secret-project")),
     ("C015", "labels that contradict each other", edit("config.json", id2label={"0": "A", "1": "B"}, label2id={"A": 1, "B": 0})),  # noqa: E501
     ("C016", "code that auto_map names and nobody has", edit("config.json", auto_map={"AutoModel": "modeling_x.X"})),
-    ("T001", "no tokenizer", lambda d: [remove(p)(d) for p in ("vocab.json", "merges.txt", "tokenizer_config.json")] and None),  # noqa: E501
+    ("T001", "no tokenizer", lambda d: [remove(p)(d) for p in ("vocab.json", "merges.txt", "tokenizer_config.json")]),
     ("T002", "a vocabulary that is not JSON", write("vocab.json", '{"a": ')),
     ("T003", "a tokenizer that does not load", edit("tokenizer_config.json", tokenizer_class="NoSuchTokenizer")),
     ("T004", "a vocabulary larger than the embedding", larger_vocabulary),

@@ -1,5 +1,6 @@
 """Publishing to a Hub on this machine: the whole road, what is refused, what interruptions leave, and secrets."""
 
+import copy
 import hashlib
 import json
 import os
@@ -223,8 +224,19 @@ publish(prepare(sys.argv[1], sys.argv[2], create_pr=sys.argv[3] == "pull-request
 def test_killed_in_mid_upload_and_run_again_it_ends_the_same(
     call: str, when: str, kind: str, hub: Hub, directory: Path, tf_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if kind == "pull-request":
-        hub.repository(REPO, files(tf_directory))
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    new = kind == "new"
+
+    def begin() -> None:
+        for held in (hub.repositories, hub.storage, hub.sent):
+            held.clear()
+        if not new:
+            hub.repository(REPO, files(tf_directory))
+
+    begin()
+    undisturbed = publish(prepare(directory, REPO, create_pr=not new))
+    wanted = copy.deepcopy((hub.repositories, hub.storage))
+    begin()
     reached, released = threading.Event(), threading.Event()
 
     def wait(name: str, moment: str) -> int | None:
@@ -242,16 +254,8 @@ def test_killed_in_mid_upload_and_run_again_it_ends_the_same(
         process.communicate(timeout=10)
     released.set()
     hub.fault = lambda _name, _when: None
-    monkeypatch.setitem(sys.modules, "transformers", None)
-    done = publish(prepare(directory, REPO, create_pr=kind == "pull-request"))
-
-    with local_hub.serve() as other:  # the same, never interrupted
-        monkeypatch.setenv("HF_ENDPOINT", other.url)
-        if kind == "pull-request":
-            other.repository(REPO, files(tf_directory))
-        undisturbed = publish(prepare(directory, REPO, create_pr=kind == "pull-request"))
-    assert hub.repositories == other.repositories
-    assert hub.storage == other.storage
+    done = publish(prepare(directory, REPO, create_pr=not new))
+    assert (hub.repositories, hub.storage) == wanted
     assert (done.revision, done.commit) == (undisturbed.revision, undisturbed.commit)
     assert done.unchanged is ((call, when) == ("commit", "after"))
     if (call, when) in {("store", "after"), ("commit", "before"), ("commit", "after")}:

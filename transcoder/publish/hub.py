@@ -184,7 +184,8 @@ class Hub:
         chain = [error]
         while isinstance(chain[-1].__cause__, Exception):
             chain.append(chain[-1].__cause__)
-        answers: list[Any] = [each.response for each in chain if getattr(each, "response", None) is not None]
+        answers: list[Any] = [getattr(each, "response", None) for each in chain]
+        answers = [answer for answer in answers if answer is not None]
         status = answers[0].status_code if answers else None
         found = self._clean("; ".join(f"{type(each).__name__}: {each}" for each in chain))
         wanted, remedy = "an answer", "check the network and HF_ENDPOINT, then run the same command again: it resumes"
