@@ -398,6 +398,15 @@ def test_not_even_a_traceback_shows_the_token(tf_repository: Hub, directory: Pat
     assert SIGNATURE not in done.stdout + done.stderr
 
 
+def test_without_the_hubs_client_the_error_says_what_to_install(
+    hub: Hub, directory: Path, transcode: Transcode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    seen = transcode("publish", directory, "--repo", REPO)
+    assert seen.code == 2
+    assert "weight-transcoder[publish]" in seen.err
+
+
 def test_no_hub_at_all_is_an_error_that_says_so(
     hub: Hub, directory: Path, transcode: Transcode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
