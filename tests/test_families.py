@@ -23,6 +23,7 @@ from transcoder.mapping.library import ORIGINAL
 from transcoder.mapping.values import settle
 from transcoder.options import parse_options
 from transcoder.planner import Plan, make_plan
+from transcoder.sources.names import tidy
 from transcoder.tensors import BY_NAME, TensorSpec
 
 FAMILIES = GOLDEN / "families"
@@ -85,7 +86,7 @@ def table_of(family: str, architecture: str) -> tuple[Table, Specs]:
     entry = (LISTINGS | RELEASED)[family][architecture]
     candidates = find_mappings(family, None) if family in LISTINGS else [load_mapping(family)]
     architecture = architecture.partition("+")[0]
-    variables = {name: (BY_NAME[dtype], tuple(shape)) for name, (dtype, *shape) in entry["variables"].items()}
+    variables = {tidy(name): (BY_NAME[dtype], tuple(shape)) for name, (dtype, *shape) in entry["variables"].items()}
     mapping, naming = choose(candidates, architecture, entry["config"], variables, family)
     specs = {new: TensorSpec(new, *variables[old]) for new, old in naming.items()}
     table = expand(mapping, architecture, settle(entry["config"], mapping.config, family))
