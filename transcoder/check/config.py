@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 from transcoder.check.directory import Directory
 from transcoder.check.findings import Hit, rule
@@ -105,32 +104,11 @@ def wrong_dtype(d: Directory) -> Iterator[Hit]:
                 yield Hit(CONFIG, f"{key} {claimed!r}", f"{next(iter(floating))!r}, as all weights have it")
 
 
-def _fit(d: Directory) -> tuple[dict[str, str], Any]:
-    """The files' names of tensors by the class's own names, with or without the base model's prefix; and the class."""
-    parameters = d.opened.parameters
-    if parameters is None:
-        return {}, None
-    prefix = parameters.prefix + "."
-    names: dict[str, str] = {}
-    for name in d.tensors:
-        candidates = (name, prefix + name, name.removeprefix(prefix))
-        names[next((own for own in candidates if own in parameters.shapes), name)] = name
-    return names, parameters
-
-
 @rule("C009", "error", "weights that are missing",
       reason="from_pretrained fills them with random numbers, and goes on with a warning.", needs="torch",
       remedy="name the class that was saved in architectures, or convert again")  # fmt: skip
 def missing_weights(d: Directory) -> Iterator[Hit]:
-    names, parameters = _fit(d)
-    if parameters is None or not d.tensors:
-        return
-    groups: dict[str, set[str]] = {}
-    for name in parameters.shapes:
-        groups.setdefault(parameters.tied.get(name, name), set()).add(name)
-    missing = [
-        own for own, group in groups.items() if not group & names.keys() and not own.startswith(parameters.optional)
-    ]
+    missing = d.opened.parameters.missing if d.opened.parameters is not None else []
     if missing:
         more = f" and {len(missing) - MOST} more" if len(missing) > MOST else ""
         yield Hit(CONFIG, f"no {', '.join(missing[:MOST])}{more}", f"all parameters of {d.architectures[0]}")
@@ -140,21 +118,24 @@ def missing_weights(d: Directory) -> Iterator[Hit]:
       reason="from_pretrained fails, or fills them with random numbers.", needs="torch",
       remedy="mend the sizes in config.json")  # fmt: skip
 def wrong_shapes(d: Directory) -> Iterator[Hit]:
-    names, parameters = _fit(d)
-    for own, name in names.items():
-        shape = d.tensors[name][1]
-        if parameters is not None and own in parameters.shapes and parameters.shapes[own] != shape:
-            yield Hit(CONFIG, f"{name} {list(shape)}", f"{list(parameters.shapes[own])}, by config.json")
+    for name, found, wanted in d.opened.parameters.mismatched if d.opened.parameters is not None else []:
+        yield Hit(CONFIG, f"{name} {found}", f"{wanted}, by config.json")
 
 
-@rule("C011", "error", "tied weights that differ",
-      reason="config.json ties them, so loading keeps one of the two and throws the other away.", needs="torch",
+@rule("C011", "warning", "tied weights that differ",
+      reason="Its class ties them: transformers 4 keeps one and throws the other away, 5 warns and keeps both.",
+      needs="torch",
       remedy="set tie_word_embeddings to false if the model was trained so, or convert again")  # fmt: skip
 def tied_weights(d: Directory) -> Iterator[Hit]:
-    names, parameters = _fit(d)
-    for own, original in (parameters.tied if parameters is not None else {}).items():
-        if own in names and original in names and not _equal(d, names[own], names[original]):
-            yield Hit(CONFIG, f"{names[own]} and {names[original]} with other values", "equal values, as they are tied")
+    parameters = d.opened.parameters
+    if parameters is None:
+        return
+    prefix = parameters.prefix
+    for pair in parameters.tied.items():
+        # The files may name them with or without the base model's prefix.
+        names = [next((n for n in (own, own.removeprefix(prefix)) if n in d.tensors), None) for own in pair]
+        if names[0] is not None and names[1] is not None and not _equal(d, names[0], names[1]):
+            yield Hit(CONFIG, f"{names[0]} and {names[1]} with other values", "equal values, as they are tied")
 
 
 def _equal(d: Directory, one: str, other: str) -> bool:

@@ -119,7 +119,7 @@ class Directory:
         """What transformers makes of the directory. Raises ImportError: it is not installed."""
         from transcoder.validator.opening import open_directory
 
-        return open_directory(self.path, self.config)
+        return open_directory(self.path, self.config, {name: shape for name, (_, shape) in self.tensors.items()})
 
     @cached_property
     def covered(self) -> set[str]:

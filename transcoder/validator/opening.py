@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,12 +19,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Parameters:
-    """What a class wants: shapes by name, the tensor each tied name is tied to, and names that it does without."""
+    """How the files' tensors fit the class: names that are missing, those of another shape (name, found, wanted), and
+    each tied name with the one that it is tied to.
+    """
 
-    shapes: dict[str, tuple[int, ...]]
+    missing: list[str]
+    mismatched: list[tuple[str, str, str]]
     tied: dict[str, str]
     prefix: str
-    optional: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -48,8 +50,8 @@ class Opened:
     faults: dict[str, str] = field(default_factory=dict)
 
 
-def open_directory(directory: Path, config: dict[str, Any] | None) -> Opened:
-    """Raises ImportError: transformers is not installed."""
+def open_directory(directory: Path, config: dict[str, Any] | None, tensors: Mapping[str, tuple[int, ...]]) -> Opened:
+    """`tensors` are the files' shapes by name. Raises ImportError: transformers is not installed."""
     import transformers
 
     absent = ("torch",) if importlib.util.find_spec("torch") is None else ()
@@ -70,8 +72,10 @@ def open_directory(directory: Path, config: dict[str, Any] | None) -> Opened:
         attempt("config", lambda: transformers.AutoConfig.from_pretrained(directory, **options)) if config else None
     )
     opened.unknown = [name for name in architectures if not hasattr(transformers, name)]
-    if loaded is not None and architectures and not opened.unknown and not absent:
-        opened.parameters = attempt("model", lambda: _parameters(getattr(transformers, architectures[0]), loaded))
+    if loaded is not None and architectures and not opened.unknown and not absent and tensors:
+        opened.parameters = attempt(
+            "model", lambda: _parameters(getattr(transformers, architectures[0]), loaded, tensors)
+        )
     if (directory / "generation_config.json").is_file():
         attempt("generation", lambda: _generation(directory))
     if any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")) or any(
@@ -81,21 +85,51 @@ def open_directory(directory: Path, config: dict[str, Any] | None) -> Opened:
     return opened
 
 
-def _parameters(model_class: Any, config: Any) -> Parameters:
+def _parameters(model_class: Any, config: Any, tensors: Mapping[str, tuple[int, ...]]) -> Parameters:
+    """By transformers' own loading, with its renamings, of tensors that have shapes and a single stored zero."""
     import torch
+    import transformers
 
     with torch.device("meta"):
-        model = model_class(config)
-    shapes: dict[str, tuple[int, ...]] = {}
+        empty = model_class(config)
     first: dict[int, str] = {}
     tied: dict[str, str] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
+    trained = set()
+    for name, parameter in empty.named_parameters(remove_duplicate=False):
         original = first.setdefault(id(parameter), name)
         if original != name:
             tied[name] = original
-        shapes[name] = tuple(parameter.shape)
+        if parameter.requires_grad:
+            trained.add(name)
+    version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    zero = torch.zeros((), dtype=torch.float32)
+    # Named apart, and given the right shape: transformers 5 fails over tied tensors that it could not fill.
+    wanted = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
+    prefix = f"{empty.base_model_prefix}."
+    own = {name: next((n for n in (name, prefix + name, name.removeprefix(prefix)) if n in wanted), name)
+           for name in tensors}  # fmt: skip
+    mismatched = [(name, str(list(shape)), str(list(wanted[own[name]]))) for name, shape in tensors.items()
+                  if wanted.get(own[name], shape) != shape]  # fmt: skip
+    shapes = {name: wanted.get(own[name], shape) for name, shape in tensors.items()}
+    _, info = model_class.from_pretrained(
+        None,
+        config=config,
+        state_dict={name: zero.expand(shape) for name, shape in shapes.items()},
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # else it raises without saying which
+        **{"dtype" if version >= (4, 56) else "torch_dtype": torch.float32},
+    )
+    # A class that can do without a pooler makes a new one where there is none, and few use it.
     optional = ("pooler.",) if "add_pooling_layer" in inspect.signature(model_class.__init__).parameters else ()
-    return Parameters(shapes, tied, str(model.base_model_prefix), optional)
+    missing = [name for name in map(str, info.get("missing_keys") or ()) if not name.startswith(optional)]
+    mismatched += [
+        (str(entry[0]), str(list(entry[1])), str(list(entry[2])))
+        for entry in info.get("mismatched_keys") or ()
+        if isinstance(entry, tuple) and len(entry) == 3
+    ]
+    wrong = {name for name, _, _ in mismatched}
+    missing = sorted(name for name in missing if name in trained and name not in wrong)
+    return Parameters(missing, sorted(mismatched), tied, prefix)
 
 
 def _generation(directory: Path) -> None:
