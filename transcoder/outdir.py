@@ -189,7 +189,7 @@ def _keep(path: Path, target: Path) -> None:
 def _foreign(output: Path) -> dict[str, str]:
     """Names in a directory that an earlier conversion did not write, or that changed since, and why."""
     try:
-        ours = _written(output)
+        ours = claimed_files(output)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         ours = {}  # no receipt, no claim
     foreign = {}
@@ -198,13 +198,16 @@ def _foreign(output: Path) -> dict[str, str]:
             continue
         if path.name not in ours or path.is_symlink() or not path.is_file():
             foreign[path.name] = "not written by transcode"
-        elif not _holds(path, ours[path.name]):
+        elif not holds(path, ours[path.name]):
             foreign[path.name] = "changed since transcode wrote it"
     return foreign
 
 
-def _written(output: Path) -> dict[str, list[Piece]]:
-    """Each file of a receipt as the pieces that it must consist of, in order."""
+def claimed_files(output: Path) -> dict[str, list[Piece]]:
+    """Each file of a directory's receipt as the pieces that it must consist of, in order.
+
+    Raises OSError, ValueError, KeyError, TypeError or AttributeError: there is no receipt, or it is none of ours.
+    """
     receipt: Any = strictjson.loads((output / RECEIPT).read_text(encoding="utf-8"))
     tensors: dict[str, list[tuple[TensorSpec, str]]] = {file["file"]: [] for file in receipt["files"]}
     for tensor in receipt["tensors"]:
@@ -223,7 +226,7 @@ def _written(output: Path) -> dict[str, list[Piece]]:
     return files
 
 
-def _holds(path: Path, pieces: list[Piece]) -> bool:
+def holds(path: Path, pieces: list[Piece]) -> bool:
     """Whether a file is these pieces and nothing more."""
     if path.stat().st_size != sum(count for count, _ in pieces):
         return False
