@@ -29,7 +29,8 @@ Exit codes:
   0  done                        4  mapping or plan
   1  unforeseen                  5  the output can't be written
   2  usage                       6  validation failed
-  3  the source can't be read    130  interrupted
+  3  the source can't be read    7  some of a batch failed
+                                 130  interrupted
 """
 
 
@@ -88,7 +89,7 @@ def inspect(src: Path | str, as_json: bool) -> None:
     from transcoder.sources import open_source
 
     with open_source(src) as source:
-        _print(as_json, show.source_json(source), lambda: show.source_table(source))
+        show_result(as_json, show.source_json(source), lambda: show.source_table(source))
 
 
 @cli.command()
@@ -100,7 +101,7 @@ def plan(src: Path | str, as_json: bool, **options: Any) -> None:
     from transcoder import pipeline, show
 
     made = pipeline.plan(src, **options)
-    _print(
+    show_result(
         as_json,
         {**made.to_json(), "digest": made.digest, "peak_bytes": made.peak_bytes},
         lambda: show.plan_table(made),
@@ -119,7 +120,7 @@ def convert(src: Path | str, out: Path | str, as_json: bool, **options: Any) -> 
 
     with show.progress("converting", enabled=not as_json) as advance:
         receipt = pipeline.convert(src, out, progress=advance, **options)
-    _print(as_json, receipt.to_json(), lambda: show.receipt_summary(receipt))
+    show_result(as_json, receipt.to_json(), lambda: show.receipt_summary(receipt))
 
 
 @cli.command()
@@ -141,7 +142,7 @@ def validate(src: Path | str, out: Path, as_json: bool, **options: Any) -> None:
 
     with show.progress("validating", enabled=not as_json) as advance:
         report = run(src, out, progress=advance, **options)
-    _print(as_json, report.to_json(), lambda: show.report_table(report))
+    show_result(as_json, report.to_json(), lambda: show.report_table(report))
     if not report.passed:
         sys.exit(6)
 
@@ -161,7 +162,7 @@ def mapping_list(names: tuple[str, ...], as_json: bool) -> None:
 
     mappings = [load_mapping(name) for name in names or shipped_names()]
     rows = [show.listing(mapping) for mapping in mappings]
-    _print(as_json, rows, lambda: show.classes_table(rows) if names else show.mappings_table(rows))
+    show_result(as_json, rows, lambda: show.classes_table(rows) if names else show.mappings_table(rows))
 
 
 @mapping.command("show")
@@ -176,10 +177,10 @@ def mapping_show(name: str, architecture: str | None, as_json: bool) -> None:
 
     loaded = load_mapping(name)
     if architecture is None:
-        _print(as_json, show.mapping_json(loaded), lambda: show.mapping_text(name))
+        show_result(as_json, show.mapping_json(loaded), lambda: show.mapping_text(name))
     else:
         table = default_table(loaded, architecture)
-        _print(as_json, show.table_json(table), lambda: show.table_table(table))
+        show_result(as_json, show.table_json(table), lambda: show.table_table(table))
 
 
 @mapping.command("lint")
@@ -191,7 +192,7 @@ def mapping_lint(names: tuple[str, ...], as_json: bool) -> None:
     from transcoder.mapping.lint import lint
 
     checked = {name: lint(load_mapping(name)) for name in names or shipped_names()}
-    _print(
+    show_result(
         as_json,
         checked,
         lambda: "\n".join(f"{name}: {count} architectures, sound" for name, count in checked.items()),
@@ -228,25 +229,32 @@ def mapping_init(src: Path | str, output: Path | None, **options: Any) -> None:
         raise disk_error(output, error) from error
 
 
-def _print(as_json: bool, data: object, text: Callable[[], RenderableType]) -> None:
+def show_result(as_json: bool, data: object, text: Callable[[], RenderableType]) -> None:
+    """Print what a command found: as JSON, or what `text` makes for people."""
     if as_json:
-        _echo(json.dumps(data, indent=1, ensure_ascii=False))
+        echo(json.dumps(data, indent=1, ensure_ascii=False))
         return
     rendered = text()
     if not isinstance(rendered, str):
         from transcoder import show
 
         rendered = show.to_text(rendered)
-    _echo(rendered)
+    echo(rendered)
 
 
-def _echo(text: str) -> None:
+def echo(text: str) -> None:
     """Print to stdout. A reader that went away is no error, and changes no exit code."""
     try:
         click.echo(text)
     except BrokenPipeError:
         # Python would complain once more when it flushes stdout at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+from transcoder.batch.command import batch, status  # noqa: E402  (commands in files of their own come last)
+
+cli.add_command(batch)
+cli.add_command(status)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -279,7 +287,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _fail(text: str, data: dict[str, object], code: int, as_json: bool) -> None:
     if as_json:
-        _echo(json.dumps(data, indent=1, ensure_ascii=False))
+        echo(json.dumps(data, indent=1, ensure_ascii=False))
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(text, err=True)
     sys.exit(code)
