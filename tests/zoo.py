@@ -191,8 +191,16 @@ BROKEN: tuple[Callable[[Path, Weights], None], ...] = (
 )  # fmt: skip
 
 
-def make(top: Path, count: int = 300, broken: int = 12) -> None:
-    """`count` checkpoints in all, the broken ones among them."""
+def enlarged(directory: Path, weights: Weights, rows: int) -> Weights:
+    """The same model with a vocabulary of so many rows, which config.json then says too."""
+    config = json.loads((directory / "config.json").read_text())
+    old = config["vocab_size"]
+    (directory / "config.json").write_text(json.dumps(config | {"vocab_size": rows}))
+    return {name: np.resize(a, (rows, *a.shape[1:])) if a.shape[:1] == (old,) else a for name, a in weights.items()}
+
+
+def make(top: Path, count: int = 300, broken: int = 12, big: int = 0) -> None:
+    """`count` checkpoints in all, the broken ones among them; with `big`, the second has so large a vocabulary."""
     golden = {name: weights_of(path) for name, path in MODELS.items()}
     for i in range(count):
         model = list(MODELS)[i % len(MODELS)]
@@ -204,6 +212,8 @@ def make(top: Path, count: int = 300, broken: int = 12) -> None:
             for name in TOKENIZER:
                 shutil.copy(MODELS[model] / name, directory)
         weights = drawn(golden[model], i)
+        if big and i == 1:
+            weights = enlarged(directory, weights, big)
         if is_broken:
             BROKEN[i // (count // broken) % len(BROKEN)](directory, weights)
         else:

@@ -19,7 +19,7 @@ SAYS = {"skipped": "done before"}
 # Heading, and whether its cells are numbers.
 COLUMNS = (
     ("state", False), ("checkpoint", False), ("class", False), ("container", False), ("tensors", True),
-    ("bytes", True), ("seconds", True), ("MB/s", True), ("proof", False),
+    ("bytes", True), ("seconds", True), ("MB/s", True), ("proof, or why not", False),
 )  # fmt: skip
 
 
@@ -61,18 +61,19 @@ def render(outcomes: Sequence[Outcome], *, root: str, seconds: float | None = No
 
 
 def _row(o: Outcome) -> str:
-    size, seconds = _number(o, "bytes"), _number(o, "seconds")
+    seconds, converted = _number(o, "seconds"), _number(o, "bytes")
+    size = converted or o.item.size
     state = f'<td class="{o.state}" data-v="{ORDER.index(o.state)}">{SAYS.get(o.state, o.state)}</td>'
     cells = [
         state,
-        f'<td class="name">{escape(o.item.name)}{_why(o)}</td>',
+        f'<td class="name">{escape(o.item.name)}</td>',
         f"<td>{escape(str(o.facts.get('architecture', '')))}</td>",
         f"<td>{escape(o.item.kind)}</td>",
         _cell(_number(o, "tensors"), "{:.0f}"),
-        f'<td class="n" data-v="{size or o.item.size}">{format_bytes(size or o.item.size) if size or o.item.size else ""}</td>',
+        f'<td class="n" data-v="{size}">{format_bytes(size) if size else ""}</td>',
         _cell(seconds, "{:.2f}"),
-        _cell(size / seconds / 1e6 if seconds else 0.0, "{:.2f}"),
-        f"<td>{_proof(o)}</td>",
+        _cell(converted / seconds / 1e6 if seconds else 0.0, "{:.2f}"),
+        f'<td class="why">{_why(o) if o.error else _proof(o)}</td>',
     ]
     return f'<tr class="{o.state}" data-state="{o.state}">{"".join(cells)}</tr>'
 
