@@ -4,7 +4,7 @@
                               \\-> view, page (what people see)
 
 A failed item never stops the others, and nothing is taken for done because a file exists. Its names load on first
-use: a worker that only checks imports neither NumPy nor h5py.
+use: a worker that only checks imports no reader.
 """
 
 from __future__ import annotations

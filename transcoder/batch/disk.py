@@ -97,13 +97,7 @@ class Disk:
 
     def holds(self, record: Record) -> bool:
         output = self.output(str(record.item["name"]))
-        try:
-            return bool(record.outputs) and all(
-                not (output / file).is_symlink() and hash_file(output / file) == digest
-                for file, digest in record.outputs.items()
-            )
-        except OSError:
-            return False
+        return bool(record.outputs) and all(self._is(output / file, digest) for file, digest in record.outputs.items())
 
     def staged(self, name: str, record: Record | None, *, force: bool, needed: int) -> AbstractContextManager[Path]:
         output = self.output(name)
@@ -122,17 +116,21 @@ class Disk:
         return staged(output, force=force, needed=needed)
 
     def _clear(self, output: Path, record: Record) -> None:
-        """Remove what an earlier batch wrote and is damaged, so that it does not pass for somebody else's."""
+        """Remove what an earlier batch wrote and is damaged; all of it, where the receipt can't vouch for the rest."""
+        whole = self._is(output / RECEIPT, record.outputs.get(RECEIPT, ""))
         for file, digest in record.outputs.items():
-            path = output / file
             try:
-                if (output / RECEIPT).exists() and hash_file(path) == digest and file != RECEIPT:
-                    continue
-                path.unlink(missing_ok=True)
-            except FileNotFoundError:
-                pass
+                if not (whole and self._is(output / file, digest)):
+                    (output / file).unlink(missing_ok=True)
             except OSError as error:
-                raise _refused(path, error) from error
+                raise _refused(output / file, error) from error
+
+    @staticmethod
+    def _is(path: Path, digest: str) -> bool:
+        try:
+            return not path.is_symlink() and hash_file(path) == digest
+        except OSError:
+            return False
 
     def stored(self, name: str) -> Digests:
         return {}

@@ -31,7 +31,6 @@ IO_BUDGET = "20GB"
 FIRST_WAIT = 1.0  # seconds before a passing fault is tried again; each further wait is twice as long
 LONGEST_WAIT = 60.0
 BUSY_WAIT = 1.0
-PATIENCE = 16  # how often smaller items may overtake one that does not fit
 
 
 @dataclass(frozen=True)
@@ -194,7 +193,6 @@ class _Pending:
     attempts: int = 0
     deaths: int = 0
     waits: int = 0
-    overtaken: int = 0
     after: float = 0.0
     memory: int = 0
 
@@ -223,6 +221,8 @@ class _Run:
         self._pending: list[_Pending] = []
         self._running: dict[str, _Pending] = {}
         self._outcomes: list[Outcome] = []
+        self._waiting: _Pending | None = None  # the largest that did not fit
+        self._before: set[str] = set()  # what ran when it first did not
 
     def whole(self, todo: Listing) -> Summary:
         begun = time.monotonic()
@@ -261,23 +261,30 @@ class _Run:
             self._executor.submit(Task(chosen.item, threads, self._needed(chosen), look=self._must_look(chosen)))
 
     def _next(self) -> _Pending | None:
-        """The largest that fits; one that was overtaken often waits for its room alone."""
+        """The largest that fits. What is smaller may overtake one that does not, if that one need not wait for it."""
         now = time.monotonic()
         memory = sum(self._needed(each) for each in self._running.values())
         io = sum(self._moved(each) for each in self._running.values())
-        passed: list[_Pending] = []
+        blocked: _Pending | None = None
         for each in self._pending:
             if each.after > now:
                 continue
             fits = memory + self._needed(each) <= self._memory and io + self._moved(each) <= self._io
-            if fits or not self._running or self._executor.slots is None:
-                for other in passed:
-                    other.overtaken += 1
+            free = not self._running or self._executor.slots is None
+            if free or (fits and (blocked is None or self._leaves_room(each, blocked))):
                 return each
-            if each.overtaken >= PATIENCE:
-                return None
-            passed.append(each)
+            if blocked is None:
+                blocked = each
+                if self._waiting is not each:
+                    self._waiting = each
+                    self._before = set(self._running)
         return None
+
+    def _leaves_room(self, each: _Pending, blocked: _Pending) -> bool:
+        """Whether `blocked` fits beside this one and all that overtook it, once those that ran before have ended."""
+        later = [*(running for name, running in self._running.items() if name not in self._before), each, blocked]
+        memory, io = sum(map(self._needed, later)), sum(map(self._moved, later))
+        return memory <= self._memory and io <= self._io
 
     def _needed(self, each: _Pending) -> int:
         """Bytes of memory, at most the whole budget; before it was looked at, what looking takes."""

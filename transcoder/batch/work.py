@@ -1,7 +1,7 @@
 """One item, whole: is it done, and if not, convert, validate, publish and record it. Runs in a worker.
 
 The output appears under its name only when it has been validated. Everything that costs an import is imported late:
-a worker that finds its items done imports neither NumPy nor h5py.
+a worker that finds its items done imports no reader.
 """
 
 from __future__ import annotations
