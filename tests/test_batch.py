@@ -284,13 +284,10 @@ def test_what_is_not_provably_done_is_done_again_and_nothing_else(
 
 def test_a_mapping_of_ones_own_is_part_of_what_was_asked(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     mapping = tmp_path / "mine.yaml"
-    mapping.write_text("extends: t5\n")
-    words = ("batch", three, tmp_path / "out", "--json", "--mapping", mapping)
     for text, state in (("extends: t5\n", "done"), ("extends: t5\n", "skipped"), ("extends: t5\n# more\n", "done")):
         mapping.write_text(text)
-        done = subprocess.run([sys.executable, "-m", "transcoder", *map(str, words)], capture_output=True, text=True,
-                              check=True, env=os.environ | {"PYTHONPATH": str(ROOT)})  # fmt: skip
-        assert set(states(Outcome(0, done.stdout, "")).values()) == {state}
+        seen = transcode("batch", three, tmp_path / "out", "--json", "--mapping", mapping)
+        assert set(states(seen).values()) == {state}
 
 
 def test_after_the_program_changed_an_equal_plan_is_proof_and_another_is_not(
@@ -512,7 +509,7 @@ def test_what_libhdf5_and_servers_say_of_passing_faults_is_understood() -> None:
 def test_runs_that_were_killed_at_random_are_picked_up_with_the_same_bytes(tmp_path: Path) -> None:
     """The short form of tools/faults.py."""
     bench = faults.Bench(tmp_path, seed=int(time.time()), count=6, big=50_000)
-    assert sum(faults.kills(bench, 3).values()) >= 3
+    assert sum(faults.kills(bench, 2).values()) >= 2
     assert bench.faults == []
 
 

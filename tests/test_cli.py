@@ -26,6 +26,8 @@ COMMANDS = (
     ("plan",),
     ("convert",),
     ("validate",),
+    ("batch",),
+    ("status",),
     ("mapping",),
     ("mapping", "list"),
     ("mapping", "show"),

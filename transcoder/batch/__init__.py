@@ -12,9 +12,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from transcoder.batch.run import Outcome, Summary, batch
+    from transcoder.batch.run import Outcome, Summary, batch, listing
 
-__all__ = ["Outcome", "Summary", "batch"]
+__all__ = ["Outcome", "Summary", "batch", "listing"]
 
 
 def __getattr__(name: str) -> object:
