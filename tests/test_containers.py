@@ -72,6 +72,7 @@ CASES = (
     "keras3-bfloat16",
     "keras3-sharded",
     "keras3-weights",
+    "openai-gpt",
     *ROBERTA,
     "saved-model-keras2",
     "saved-model-module",
@@ -173,6 +174,17 @@ def test_the_validators_own_reader_reads_the_same(case: str) -> None:
             assert reader.read(name).tobytes() == array.tobytes(), name
 
 
+def test_the_validators_own_reader_gives_a_scalar_as_one(tmp_path: Path) -> None:
+    with h5py.File(tmp_path / "tf_model.h5", "w") as file:
+        file.attrs["layer_names"] = ["blip"]
+        file.create_group("blip").attrs["weight_names"] = ["blip/logit_scale:0"]
+        file["blip/blip/logit_scale:0"] = np.float32(2.5)
+    with open_source(tmp_path / "tf_model.h5") as source:
+        values = reader_for(source).read(next(iter(source.specs)))
+    assert values.shape == ()
+    assert float(values) == 2.5
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_the_raw_bytes_lie_where_extent_says(case: str) -> None:
     wanted = truth(CONTAINERS / case).values
@@ -252,6 +264,60 @@ def copy(tmp_path: Path) -> Callable[[str], Path]:
     return lambda case: Path(shutil.copytree(CONTAINERS / case, tmp_path / case))
 
 
+# OpenAI's release of GPT ---------------------------------------------------------------------------------------------
+
+
+def test_gpt_is_found_by_any_of_its_files() -> None:
+    case = CONTAINERS / "openai-gpt"
+    for path in (case, case / "params_shapes.json", case / "params_3.npy"):
+        with open_source(path) as source:
+            assert (source.kind, source.path) == ("openai-gpt", case)
+
+
+def test_an_array_of_gpt_that_no_file_ends_in_lies_where_it_is_said_to_lie() -> None:
+    with open_source(CONTAINERS / "openai-gpt") as source:
+        extents = {name: source.extent(name) for name in source.specs}
+        assert 0 < sum(extent is None for extent in extents.values()) < len(extents)
+        for name, extent in extents.items():
+            if extent is not None:
+                assert isinstance(extent.path, Path)
+                data = extent.path.read_bytes()[extent.offset :][: source.specs[name].nbytes]
+                assert data == read(source, name)
+
+
+def test_a_missing_piece_of_gpt_is_named(copy: Callable[[str], Path], refused: Refused) -> None:
+    directory = copy("openai-gpt")
+    (directory / "params_4.npy").unlink()
+    refused(directory, "no params_4.npy")
+
+
+@pytest.mark.parametrize(
+    "shapes", ["[]", "[[5, 6]]", "{}", "[[5, 6], [11, -1]]", "[[5, 6], [11, 6]]", "[[5, 6], 7]", "["]
+)
+def test_shapes_that_are_not_gpts_are_refused(shapes: str, copy: Callable[[str], Path], refused: Refused) -> None:
+    directory = copy("openai-gpt")
+    (directory / "params_shapes.json").write_text(shapes)
+    refused(directory, "params_shapes.json")
+
+
+@pytest.mark.parametrize(
+    "array",
+    [np.zeros((2, 3), np.float32), np.zeros(6), np.zeros(6, ">f4"), np.array([None, {}], object)],
+    ids=["matrix", "float64", "big-endian", "pickle"],
+)
+def test_another_array_than_gpts_is_refused(array: Array, copy: Callable[[str], Path], refused: Refused) -> None:
+    directory = copy("openai-gpt")
+    np.save(directory / "params_2.npy", array)
+    refused(directory, "params_2.npy", "numbers in a row")
+
+
+@pytest.mark.parametrize("cut", [0, 5, 11, 50, 129])
+def test_a_piece_of_gpt_that_is_cut_off_is_refused(cut: int, copy: Callable[[str], Path], refused: Refused) -> None:
+    piece = copy("openai-gpt") / "params_9.npy"
+    piece.write_bytes(piece.read_bytes()[:cut])
+    refused(piece.parent, "params_9.npy")
+
+
 SHARDED = ["roberta-h5-sharded", "roberta-safetensors-sharded"]
 
 
@@ -290,6 +356,30 @@ def test_a_shard_in_anothers_place_is_refused(case: str, copy: Callable[[str], P
     first, second, *_ = shards_of(directory)
     shutil.copy(first, second)
     refused(directory, "disagrees with its files", "also in", "in no shard", second.name)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_a_variable_that_two_shards_have_must_be_alike_in_both(
+    alike: bool, copy: Callable[[str], Path], refused: Refused
+) -> None:
+    directory = copy("roberta-h5-sharded")
+    first, *_, last = shards_of(directory)
+    with h5py.File(first, "r+") as one, h5py.File(last, "r+") as other:
+        names: list[str] = []
+        other.visititems(lambda name, item: names.append(name) if isinstance(item, h5py.Dataset) else None)
+        where = names[0]  # the index names the last of the files that have it
+        one[where] = other[where][()] if alike else other[where][()] + 1
+    if not alike:
+        refused(directory, "two copies that differ", first.name, last.name)
+        return
+    name = where.removesuffix(":0")
+    with open_source(directory) as source, open_source(CONTAINERS / "roberta-h5-sharded") as whole:
+        assert source.specs == whole.specs
+        assert source.extent(name) is None, "bytes that are not compared could be copied"
+        ours, theirs = (bytearray(source.specs[name].nbytes) for _ in range(2))
+        source.read_into(name, 0, memoryview(ours))
+        whole.read_into(name, 0, memoryview(theirs))
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("case", SHARDED)

@@ -10,13 +10,16 @@ import os
 import secrets
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import transformers
 
 import transcoder
 from cases import CASES, GOLDEN, Arrays, Transcode, tensors
+from test_families import FAMILIES, LISTINGS, MODELS
 
 PYTHON = os.environ.get("TRANSCODE_REFERENCE_PYTHON", "")
 TOOLS = GOLDEN.parent.parent / "tools"
@@ -78,6 +81,57 @@ def test_a_wrong_tensor_is_seen_by_tensorflow_too(
                      tmp_path / "report.json", "--json")  # fmt: skip
     assert seen.code == 6
     assert seen.json["levels"][0]["verdict"] != "passed"
+
+
+# Every family
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_a_golden_model_of_every_family_gives_tensorflows_outputs_to_the_validator(
+    model: str, transcode: Transcode, tmp_path: Path
+) -> None:
+    if not hasattr(transformers, model.rpartition("/")[2]):
+        pytest.skip(f"transformers {transformers.__version__} has no {model.rpartition('/')[2]}")
+    transcoder.convert(FAMILIES / model, tmp_path / "out")
+    seen = transcode("validate", FAMILIES / model, tmp_path / "out", "--truth", "tensorflow",
+                     "--reference-python", PYTHON, "--report", tmp_path / "report.json", "--json")  # fmt: skip
+    weights, load, forward = seen.json["levels"]
+    assert (weights["verdict"], load["verdict"]) == ("passed", "passed"), (weights["findings"], load["findings"])
+    assert forward["verdict"] in ("passed", "inconclusive"), forward["findings"]
+    assert "TensorFlow 2.19.1, class TF" in forward["facts"]["truth"]
+    # Inconclusive only for weights that no output of this class depends on.
+    assert all(finding["where"] == "sensitivity" for finding in forward["findings"])
+    assert forward["rows"]
+
+
+@pytest.fixture(scope="module")
+def matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model of every TensorFlow class of transformers 4, each in all containers but SavedModel."""
+    directory = tmp_path_factory.mktemp("matrix")
+    reference(TOOLS / "make_matrix.py", directory)
+    return directory
+
+
+def test_every_class_that_transformers_had_in_tensorflow_converts(matrix: Path) -> None:
+    command = [sys.executable, TOOLS / "check_matrix.py", matrix, "--reference-python", PYTHON]
+    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, "\n".join(line for line in done.stdout.splitlines() if " failed " in line)
+
+
+@pytest.fixture(scope="module")
+def families_anew(matrix: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    directory = tmp_path_factory.mktemp("families")
+    reference(TOOLS / "make_matrix.py", matrix, "--golden", directory)
+    return directory
+
+
+@pytest.mark.parametrize("family", LISTINGS)
+def test_a_familys_golden_files_are_what_their_generator_makes(family: str, families_anew: Path) -> None:
+    new, old = families_anew / family, FAMILIES / family
+    names = sorted(str(path.relative_to(old)) for path in old.rglob("*") if path.is_file())
+    assert sorted(str(path.relative_to(new)) for path in new.rglob("*") if path.is_file()) == names
+    for name in (name for name in names if name.endswith(("variables.json", "config.json", "expected.json"))):
+        assert (new / name).read_bytes() == (old / name).read_bytes(), name
 
 
 # Fresh models

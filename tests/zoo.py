@@ -19,7 +19,11 @@ from safetensors.numpy import save_file
 from build import Array, write_bundle
 
 GOLDEN = Path(__file__).parent / "golden"
-MODELS = {"roberta": GOLDEN / "roberta-model", "bert": GOLDEN / "batch" / "bert", "t5": GOLDEN / "batch" / "t5"}
+MODELS = {
+    "roberta": GOLDEN / "roberta-model",
+    "bert": GOLDEN / "families" / "bert" / "BertForPreTraining",
+    "t5": GOLDEN / "families" / "t5" / "T5ForConditionalGeneration",
+}
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
 Weights = dict[str, Array]  # by the variable's full name, its scope included
 

@@ -680,6 +680,32 @@ def keras3_archive(task: Task) -> Truth:
     return keras3_truth(task, path)
 
 
+def openai_gpt(task: Task) -> Truth:
+    """Two layers, cut into pieces as OpenAI's release is: through the midst of its arrays."""
+    rng, scale = task.rng(), 64 if task.large else 1
+    width = 6 * scale
+    shapes: list[tuple[int, ...]] = [(5, width), (11, width)]
+    names = ["model/we_positions", "model/we"]
+    layer = {
+        "attn/c_attn/w": (1, width, 3 * width), "attn/c_attn/b": (3 * width,),
+        "attn/c_proj/w": (1, width, width), "attn/c_proj/b": (width,), "ln_1/g": (width,), "ln_1/b": (width,),
+        "mlp/c_fc/w": (1, width, 4 * width), "mlp/c_fc/b": (4 * width,),
+        "mlp/c_proj/w": (1, 4 * width, width), "mlp/c_proj/b": (width,), "ln_2/g": (width,), "ln_2/b": (width,),
+    }  # fmt: skip
+    for i in range(2):
+        names += [f"model/h{i}/{name}" for name in layer]
+        shapes += layer.values()
+    (task.directory / "params_shapes.json").write_text(json.dumps(shapes))
+    total = sum(int(np.prod(shape)) for shape in shapes)
+    for n, piece in enumerate(np.array_split(_draw(rng, (total,), np.dtype("float32")), 10)):
+        np.save(task.directory / f"params_{n}.npy", piece)
+    # As OpenAI's train.py reads them.
+    params = np.concatenate([np.load(task.directory / f"params_{n}.npy") for n in range(10)], 0)
+    arrays = np.split(params, np.cumsum([np.prod(shape) for shape in shapes]))[:-1]
+    values = {name: array.reshape(shape) for name, array, shape in zip(names, arrays, shapes, strict=True)}
+    return Truth("NumPy, as OpenAI's train.py", values, identity(values))
+
+
 CASES: dict[str, Callable[[Task], Truth]] = {
     "roberta-h5-sharded": roberta_h5_sharded,
     "roberta-h5-compressed": roberta_h5_compressed,
@@ -708,6 +734,7 @@ CASES: dict[str, Callable[[Task], Truth]] = {
     "keras3-bfloat16": keras3_bfloat16,
     "keras3-sharded": keras3_sharded,
     "keras3-archive": keras3_archive,
+    "openai-gpt": openai_gpt,
 }
 
 

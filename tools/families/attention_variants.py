@@ -57,7 +57,7 @@ def _heads(family: str) -> dict[str, dict[str, object]]:
 
 
 def _unpadded(inputs: Arrays, config: object, architecture: str) -> Arrays:
-    """In DeBERTa padding attends to nothing in TensorFlow and to everything in PyTorch, so there is none."""
+    """What padding itself is given differs between TensorFlow and PyTorch in DeBERTa and ESM, so there is none."""
     inputs["attention_mask"] = np.ones_like(inputs["input_ids"])
     if not getattr(config, "type_vocab_size", 0):
         inputs.pop("token_type_ids", None)
@@ -74,7 +74,8 @@ def _global(inputs: Arrays, config: object, architecture: str) -> Arrays:
 def _langs(inputs: Arrays, config: object, architecture: str) -> Arrays:
     """XLM's language of each token, where it has embeddings of languages."""
     if "langs" in inputs:
-        inputs["langs"] = np.random.default_rng(1).integers(0, getattr(config, "n_langs", 1), inputs["input_ids"].shape)
+        random = np.random.default_rng(1)
+        inputs["langs"] = np.array(random.integers(0, getattr(config, "n_langs", 1), inputs["input_ids"].shape))
     return inputs
 
 
@@ -146,6 +147,7 @@ FAMILIES = {
             "EsmForSequenceClassification": labels(3) | {"position_embedding_type": "absolute", "token_dropout": False},
             "EsmForTokenClassification": labels(5) | {"position_embedding_type": "absolute", "token_dropout": True},
         },
+        inputs=_unpadded,
     ),
     "xlm": Family(
         _XLM,

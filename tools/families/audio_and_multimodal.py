@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+import transformers
 
 from families.family import Arrays, Family, labels
 
@@ -72,12 +73,53 @@ _BLIP_TEXT = {
     "pad_token_id": 0,
 }
 _GROUPVIT_VISION = _CLIP_VISION | {
-    "depths": [2, 1, 3],
-    "num_hidden_layers": 6,
+    "depths": [1, 2, 1],
+    "num_hidden_layers": 4,
     "num_group_tokens": [8, 5, 0],
     "num_output_groups": [8, 6, 4],  # the first stage puts out as many as the second one's projector takes in
     "assign_mlp_ratio": [0.5, 2],
 }
+
+
+def _vit() -> Any:
+    return transformers.ViTConfig(
+        hidden_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=44,
+        image_size=16,
+        patch_size=5,
+    )
+
+
+def _vit_and_gpt2(architecture: str) -> Any:
+    """An encoder that is wider than the decoder, which so has a projection between them."""
+    decoder = transformers.GPT2Config(
+        vocab_size=67,
+        n_positions=38,
+        n_embd=20,
+        n_layer=2,
+        n_head=5,
+        n_inner=36,
+        bos_token_id=0,
+        eos_token_id=2,
+        is_decoder=True,
+        add_cross_attention=True,
+    )
+    return transformers.VisionEncoderDecoderConfig.from_encoder_decoder_configs(_vit(), decoder)
+
+
+def _vit_and_bert(architecture: str) -> Any:
+    text = transformers.BertConfig(
+        vocab_size=67,
+        hidden_size=20,
+        num_hidden_layers=2,
+        num_attention_heads=5,
+        intermediate_size=36,
+        max_position_embeddings=38,
+        type_vocab_size=3,
+    )
+    return transformers.VisionTextDualEncoderConfig.from_vision_text_configs(_vit(), text, projection_dim=22)
 
 
 def _audio(inputs: Arrays, config: Any, architecture: str) -> Arrays:
@@ -124,6 +166,8 @@ def _text_and_image(inputs: Arrays, config: Any, architecture: str) -> Arrays:
         all_inputs["pixel_values"] = random.standard_normal(shape).astype(np.float32)
     if architecture == "BlipForQuestionAnswering":
         all_inputs["decoder_input_ids"] = random.integers(3, text.vocab_size, (2, 7))
+        mask[:] = 1  # the frameworks differ in how the answer attends to what is masked of the question
+        all_inputs["labels"] = all_inputs["decoder_input_ids"]  # of the answer, nothing but the loss is put out
     if architecture.startswith("BlipText"):
         all_inputs["encoder_hidden_states"] = random.standard_normal((2, 5, text.encoder_hidden_size)).astype(
             np.float32
@@ -135,13 +179,22 @@ def _text_and_image(inputs: Arrays, config: Any, architecture: str) -> Arrays:
     return all_inputs
 
 
+def _image_and_answer(inputs: Arrays, config: Any, architecture: str) -> Arrays:
+    random = np.random.default_rng(0)
+    shape = (2, 3, config.encoder.image_size, config.encoder.image_size)
+    return {
+        "pixel_values": random.standard_normal(shape).astype(np.float32),
+        "decoder_input_ids": random.integers(3, config.decoder.vocab_size, (2, 7)),
+    }
+
+
 def _interleaved(inputs: Arrays, config: Any, architecture: str) -> Arrays:
     """Two rows of text with two images each; a token of the additional vocabulary in each."""
     random = np.random.default_rng(0)
     size = config.vision_config.image_size
     ids = random.integers(3, config.vocab_size, (2, 11))
     ids[:, 4] = config.vocab_size + 1
-    seen = np.ones((2, 11, 2), np.int64)
+    seen = np.ones((2, 11, 2), np.float32)  # TensorFlow ignores a mask of whole numbers here
     seen[0, :3, 1] = 0
     return {
         "input_ids": ids,
@@ -194,8 +247,10 @@ FAMILIES = {
             "projection_dim": 22,
             "image_text_hidden_size": 18,
         },
+        # One text model attends to the image, the other to the first: with the same table of weights.
+        {"BlipForQuestionAnswering": {"text_config": _BLIP_TEXT | {"hidden_size": 24}}},
         inputs=_text_and_image,
-        golden="BlipForQuestionAnswering",
+        golden="BlipForConditionalGeneration",
     ),
     "groupvit_text_model": Family(_CLIP_TEXT, inputs=_text_and_image),
     "groupvit_vision_model": Family(_GROUPVIT_VISION, inputs=_text_and_image),
@@ -226,7 +281,7 @@ FAMILIES = {
                 "image_size": 16,
                 "patch_size": 5,
                 "intermediate_size": 44,
-                "num_hidden_layers": 3,
+                "num_hidden_layers": 2,
                 "num_attention_heads": 3,
             },
             "perceiver_config": {
@@ -249,4 +304,6 @@ FAMILIES = {
         inputs=_interleaved,
         golden="IdeficsForVisionText2Text",
     ),
+    "vision-encoder-decoder": Family(make_config=_vit_and_gpt2, inputs=_image_and_answer),
+    "vision-text-dual-encoder": Family(make_config=_vit_and_bert, inputs=_text_and_image),
 }

@@ -2,7 +2,12 @@
 
 import importlib
 from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+
+import numpy as np
 
 from originals.original import Arrays, Original, Shape
 
@@ -23,7 +28,7 @@ def bert_embeddings(config: Any, size: int, base: str = "bert") -> Variables:
     at = f"{base}/embeddings"
     return {
         f"{at}/word_embeddings": (config.vocab_size, size),
-        f"{at}/token_type_embeddings": (config.type_vocab_size, size),
+        f"{at}/token_type_embeddings": (getattr(config, "type_vocab_size", 2), size),
         f"{at}/position_embeddings": (config.max_position_embeddings, size),
         **norm(at, size),
     }
@@ -585,4 +590,460 @@ CANINE = {key: value for key, value in BERT.items() if key != "vocab_size"} | {
 }
 ORIGINALS |= {
     "canine-tf1/CanineModel": Original(CANINE, canine_pretraining, release=None),
+}
+
+
+# --- TAPAS: google-research/tapas, tapas/models/bert/modeling.py, tapas_pretraining_model.py, tapas_classifier_model.py
+
+
+def tapas_model(config: Any) -> Variables:
+    at = "bert/embeddings"
+    variables = bert_model(config)
+    del variables[f"{at}/token_type_embeddings"]
+    return variables | {
+        f"{at}/token_type_embeddings_{i}": (size, config.hidden_size) for i, size in enumerate(config.type_vocab_sizes)
+    }
+
+
+def tapas_pretraining(config: Any) -> Variables:
+    return tapas_model(config) | predictions(config, config.hidden_size) | next_sentence(config)
+
+
+def tapas_cells(config: Any) -> Variables:
+    """tapas_classifier_model_utils.py: one score a word, as one vector and one number."""
+    return tapas_model(config) | {"output_weights": (config.hidden_size,), "output_bias": ()}
+
+
+def tapas_questions(config: Any) -> Variables:
+    return {
+        **tapas_cells(config),
+        **next_sentence(config),
+        "column_output_weights": (config.hidden_size,),
+        "column_output_bias": (),
+        "output_weights_agg": (config.num_aggregation_labels, config.hidden_size),
+        "output_bias_agg": (config.num_aggregation_labels,),
+    }
+
+
+def tapas_conversation(config: Any) -> Variables:
+    """SQA: cells and columns are chosen, nothing is counted."""
+    return {name: shape for name, shape in tapas_questions(config).items() if not name.endswith("_agg")}
+
+
+def tapas_facts(config: Any) -> Variables:
+    return tapas_cells(config) | {
+        "output_weights_cls": (config.num_labels, config.hidden_size),
+        "output_bias_cls": (config.num_labels,),
+    }
+
+
+def load_tapas(model: Any, config: Any, path: str) -> None:
+    module = importlib.import_module("transformers.models.tapas.modeling_tapas")
+    module.load_tf_weights_in_tapas(model, config, path)
+
+
+TAPAS = {key: value for key, value in BERT.items() if key != "type_vocab_size"} | {
+    "type_vocab_sizes": [3, 13, 11, 2, 9, 8, 7]
+}
+ORIGINALS |= {
+    "tapas-tf1/TapasForMaskedLM": Original(TAPAS, tapas_pretraining, load=load_tapas),
+    "tapas-tf1/TapasModel": Original(TAPAS, tapas_pretraining, load=load_tapas, withheld=("cls/predictions/*",)),
+    "tapas-tf1/TapasModel+facts": Original(TAPAS | {"num_labels": 5}, tapas_facts, load=load_tapas),
+    "tapas-tf1/TapasForQuestionAnswering": Original(
+        TAPAS | {"num_aggregation_labels": 4}, tapas_questions, load=load_tapas
+    ),
+    "tapas-tf1/TapasForQuestionAnswering+conversation": Original(TAPAS, tapas_conversation, load=load_tapas),
+    "tapas-tf1/TapasForSequenceClassification": Original(TAPAS | {"num_labels": 5}, tapas_facts, load=load_tapas),
+}
+
+
+# --- BigBird: google-research/bigbird, bigbird/core/encoder.py, utils.py and pretrain/run_pretraining.py
+
+
+def bigbird_model(config: Any) -> Variables:
+    variables = {name: shape for name, shape in bert_model(config).items() if "embeddings/LayerNorm" not in name}
+    return variables | norm("bert/encoder", config.hidden_size)
+
+
+def bigbird_pretraining(config: Any) -> Variables:
+    hidden, at = config.hidden_size, "cls/predictions"
+    return {
+        **bigbird_model(config),
+        f"{at}/transform/kernel": (hidden, hidden),
+        f"{at}/transform/bias": (hidden,),
+        f"{at}/transform/beta": (hidden,),
+        f"{at}/transform/gamma": (hidden,),
+        f"{at}/output_bias": (config.vocab_size,),
+        **next_sentence(config),
+    }
+
+
+def load_bigbird(model: Any, config: Any, path: str) -> None:
+    type(model).load_tf_weights(model, path)
+
+
+def bigbird_by_head(config: Any) -> Variables:
+    """With kernels of attention that keep the heads apart, for which the reference has a case."""
+    hidden, heads = config.hidden_size, config.num_attention_heads
+    variables = bigbird_pretraining(config)
+    for i in range(config.num_hidden_layers):
+        for part in ("query", "key", "value"):
+            at = f"bert/encoder/layer_{i}/attention/self/{part}"
+            variables |= {f"{at}/kernel": (hidden, heads, hidden // heads), f"{at}/bias": (heads, hidden // heads)}
+        variables[f"bert/encoder/layer_{i}/attention/output/dense/kernel"] = (heads, hidden // heads, hidden)
+    return variables
+
+
+ORIGINALS |= {
+    "big-bird-tf1/BigBirdForPreTraining": Original(BERT, bigbird_pretraining, load=load_bigbird),
+    "big-bird-tf1/BigBirdForPreTraining+heads": Original(BERT, bigbird_by_head, slots=(), load=load_bigbird),
+    "big-bird-tf1/BigBirdModel": Original(BERT, bigbird_pretraining, load=load_bigbird, withheld=("cls/*",)),
+    "big-bird-tf1/BigBirdForMaskedLM": Original(
+        BERT, bigbird_pretraining, load=load_bigbird, withheld=("cls/seq_relationship/*",)
+    ),
+}
+
+
+# --- Forks of BERT, and classes that take over its loader
+
+
+def as_bert(module: str) -> Any:
+    """The reference's loader over a head: it looks for `bert`, which is called otherwise in these classes."""
+
+    def load(model: Any, config: Any, path: str) -> None:
+        if hasattr(model, module):
+            model.bert = getattr(model, module)
+        type(model).load_tf_weights(model, config, path)
+        if hasattr(model, module):
+            del model.bert
+
+    return load
+
+
+def nezha_pretraining(config: Any) -> Variables:
+    """Huawei-Noah's NEZHA-TensorFlow, modeling.py: positions are relative, computed and no variable."""
+    variables = bert_pretraining(config)
+    del variables["bert/embeddings/position_embeddings"]
+    return variables
+
+
+def roformer_pretraining(config: Any) -> Variables:
+    """bert4keras, models.py: RoFormer.variable_mapping, which saves a model under BERT's names; no positions."""
+    variables = bert_model(config) | bert_embeddings(config, config.embedding_size)
+    variables |= predictions(config, config.embedding_size)
+    if config.embedding_size != config.hidden_size:
+        variables |= dense("bert/encoder/embedding_hidden_mapping_in", config.embedding_size, config.hidden_size)
+    return {n: s for n, s in variables.items() if "position_embeddings" not in n and "/pooler/" not in n}
+
+
+def roformer_truth(arrays: Arrays) -> Arrays:
+    at = "bert/encoder/embedding_hidden_mapping_in"
+    return {
+        "roformer.embeddings_project.weight": arrays[f"{at}/kernel"].T,
+        "roformer.embeddings_project.bias": arrays[f"{at}/bias"],
+    }
+
+
+def roberta_pretraining(config: Any) -> Variables:
+    """RoBERTa-style training with BERT's code, as brightmart/roberta_zh: no next sentences."""
+    return bert_model(config) | predictions(config, config.hidden_size)
+
+
+def tree(architecture: str, scope: str = "") -> Any:
+    """Names for families that were never released in TensorFlow: those that the reference's loader finds in the class.
+
+    It walks attributes, so they are the levels of the PyTorch names, with the leaves of BERT's release. `scope` is in
+    front of a bare model's.
+    """
+
+    def variables(config: Any) -> Variables:
+        model = getattr(importlib.import_module("transformers"), architecture)(config)
+        return {scope + name: shape for name, shape in map(partial(_variable, model), dict(model.named_parameters()))}
+
+    return variables
+
+
+def _variable(model: Any, tensor: str) -> tuple[str, Shape]:
+    """The name and the shape of a tensor's variable."""
+    path, _, leaf = tensor.rpartition(".")
+    kind = type(model.get_submodule(path)).__name__
+    shape = tuple(model.get_parameter(tensor).shape)
+    at = path.replace(".layer.", ".layer_").replace(".", "/")
+    if at in ("cls/predictions", "cls/seq_relationship"):
+        return f"{at}/output_{leaf}s" if leaf == "weight" else f"{at}/output_{leaf}", shape
+    if kind == "Embedding":
+        return at if at.endswith("_embeddings") else f"{at}/weight", shape
+    if kind == "LayerNorm":
+        return f"{at}/gamma" if leaf == "weight" else f"{at}/beta", shape
+    return (f"{at}/kernel", shape[::-1]) if leaf == "weight" else (f"{at}/{leaf}", shape)
+
+
+LXMERT = {key: value for key, value in BERT.items() if key != "num_hidden_layers"} | {
+    "l_layers": 2,
+    "x_layers": 2,
+    "r_layers": 3,
+    "visual_feat_dim": 13,
+    "num_qa_labels": 9,
+    "num_object_labels": 11,
+    "num_attr_labels": 10,
+}
+ROCBERT = BERT | {
+    "pronunciation_vocab_size": 19,
+    "pronunciation_embed_dim": 14,
+    "shape_vocab_size": 17,
+    "shape_embed_dim": 10,
+}
+ORIGINALS |= {
+    "bert-tf1/BertForMaskedLM+roberta": Original(BERT, roberta_pretraining, withheld=("bert/pooler/*",)),
+    "nezha-tf1/NezhaModel": Original(BERT, nezha_pretraining, withheld=("cls/*",)),
+    "nezha-tf1/NezhaForPreTraining": Original(BERT, nezha_pretraining, load=as_bert("nezha")),
+    "nezha-tf1/NezhaForMaskedLM": Original(
+        BERT, nezha_pretraining, load=as_bert("nezha"), withheld=("cls/seq_relationship/*", "bert/pooler/*")
+    ),
+    "roformer-tf1/RoFormerForMaskedLM": Original(
+        BERT | {"embedding_size": 24}, roformer_pretraining, computed=("roformer.encoder.embed_positions.weight",)
+    ),
+    "roformer-tf1/RoFormerForMaskedLM+small": Original(
+        BERT | {"embedding_size": 16},
+        roformer_pretraining,
+        withheld=("bert/encoder/embedding_hidden_mapping_in/*",),
+        truth=roformer_truth,
+        why="the reference knows no projection of the embeddings",
+        computed=("roformer.encoder.embed_positions.weight",),
+    ),
+    "roformer-tf1/RoFormerModel": Original(
+        BERT | {"embedding_size": 24},
+        roformer_pretraining,
+        withheld=("cls/*",),
+        computed=("encoder.embed_positions.weight",),
+    ),
+    "megatron-bert-tf1/MegatronBertForPreTraining": Original(BERT, tree("MegatronBertForPreTraining")),
+    "roc-bert-tf1/RoCBertForMaskedLM": Original(ROCBERT, tree("RoCBertForMaskedLM")),
+    "roc-bert-tf1/RoCBertModel": Original(ROCBERT, tree("RoCBertModel", "roc_bert/")),
+    "lxmert-tf1/LxmertForPreTraining": Original(LXMERT, tree("LxmertForPreTraining")),
+    "lxmert-tf1/LxmertModel": Original(LXMERT, tree("LxmertModel", "lxmert/")),
+    "lxmert-tf1/LxmertForQuestionAnswering": Original(LXMERT, tree("LxmertForQuestionAnswering")),
+}
+
+
+# --- BERT for sequence generation: modules of TensorFlow Hub, for which no code was released; the reference reads them
+# through TensorFlow Hub itself, so that what it makes of them is written down here
+
+
+def generation_layer(config: Any, at: str, cross: bool) -> Variables:
+    variables = bert_layer(config, at)
+    if cross:
+        for part in ("encdec/query", "encdec/key", "encdec/value", "encdec_output/dense"):
+            variables |= dense(f"{at}/attention/{part}", config.hidden_size, config.hidden_size)
+        variables |= norm(f"{at}/attention/encdec_output", config.hidden_size)
+    return variables
+
+
+def generation_module(config: Any) -> Variables:
+    """A module that translates: an encoder, and a decoder that attends to it, over one set of embeddings."""
+    base = "module/bert"
+    embeddings = bert_embeddings(config, config.hidden_size, base)
+    del embeddings[f"{base}/embeddings/token_type_embeddings"]
+    for i in range(config.num_hidden_layers):
+        embeddings |= generation_layer(config, f"{base}/encoder/layer_{i}", False)
+        embeddings |= generation_layer(config, f"{base}/decoder/layer_{i}", True)
+    return embeddings
+
+
+def generation_truth(side: str, root: str) -> Any:
+    def truth(arrays: Arrays) -> Arrays:
+        tensors: Arrays = {}
+        for name, array in arrays.items():
+            levels = name.removeprefix("module/bert/").split("/")
+            if levels[0] not in ("embeddings", side):
+                continue
+            text = ".".join(levels).replace(f"{side}.layer_", "encoder.layer.")
+            text = text.replace("attention.encdec_output", "crossattention.output")
+            text = text.replace("attention.encdec", "crossattention.self")
+            text = text.replace("gamma", "weight").replace("beta", "bias").replace("kernel", "weight")
+            text += ".weight" if text.endswith("_embeddings") else ""
+            tensors[root + text] = array.T if levels[-1] == "kernel" else array
+        if root:
+            tensors["lm_head.bias"] = np.zeros(len(tensors["bert.embeddings.word_embeddings.weight"]), np.float32)
+        return tensors
+
+    return truth
+
+
+def no_reference(model: Any, config: Any, path: str) -> None:
+    """The reference can't run here: leave all as it is."""
+
+
+GENERATION = {key: value for key, value in BERT.items() if key != "type_vocab_size"}
+ORIGINALS |= {
+    "bert-generation-tf1/BertGenerationEncoder": Original(
+        GENERATION,
+        generation_module,
+        slots=(),
+        load=no_reference,
+        truth=generation_truth("encoder", ""),
+        why="the reference needs tensorflow_hub",
+    ),
+    "bert-generation-tf1/BertGenerationDecoder": Original(
+        GENERATION | {"is_decoder": True, "add_cross_attention": True},
+        generation_module,
+        slots=(),
+        load=no_reference,
+        truth=generation_truth("decoder", "bert."),
+        why="the reference needs tensorflow_hub",
+    ),
+}
+
+
+# --- REALM: google-research/language, language/realm and language/orqa: modules within modules
+
+
+def bert_below(config: Any, at: str, *, next_sentences: bool = False) -> Variables:
+    """A pretrained BERT with the head of masked words, as a module of TensorFlow Hub at a place."""
+    variables = bert_model(config) | predictions(config, config.hidden_size)
+    variables |= next_sentence(config) if next_sentences else {}
+    return {f"{at}{name}": shape for name, shape in variables.items()}
+
+
+def realm_projection(config: Any, at: str) -> Variables:
+    """orqa/models/ict_model.py: a dense layer and a norm over BERT."""
+    return dense(f"{at}dense", config.hidden_size, config.retriever_proj_size) | norm(
+        at[:-1], config.retriever_proj_size
+    )
+
+
+def realm_embedder(config: Any) -> Variables:
+    return bert_below(config, "module/module/module/") | realm_projection(config, "module/module/")
+
+
+def realm_answers(config: Any) -> Variables:
+    """orqa/models/orqa_model.py, fine-tuned: a retriever's embedder and a reader."""
+    span = config.span_hidden_size
+    return {
+        **bert_below(config, "module/module/module/module/"),
+        **realm_projection(config, "module/module/module/"),
+        **bert_below(config, "reader/module/"),
+        **dense("reader/dense", config.hidden_size, 2 * span),
+        **dense("reader/dense_1", span, 1),
+        **norm("reader", span, "layer_normalization"),
+    }
+
+
+def realm_encoder(config: Any) -> Variables:
+    return bert_below(config, "")
+
+
+def realm_decoder(table: str) -> Any:
+    return renamed({"cls.predictions.decoder.weight": f"{table}bert/embeddings/word_embeddings"})
+
+
+UNTIED = "the reference leaves the decoder untied and random"
+REALM = BERT | {"retriever_proj_size": 10, "span_hidden_size": 14}
+ORIGINALS |= {
+    "realm-tf1/RealmEmbedder": Original(
+        REALM, realm_embedder, truth=realm_decoder("module/module/module/"), why=UNTIED
+    ),
+    "realm-tf1/RealmKnowledgeAugEncoder": Original(REALM, realm_encoder),
+    "realm-tf1/RealmReader": Original(REALM, realm_answers, truth=realm_decoder("reader/module/"), why=UNTIED),
+}
+
+
+# --- BigBird that answers TriviaQA: tensorflow/models, official/projects/triviaqa/modeling.py, saved as a Keras model
+
+
+def trivia_names(config: Any) -> list[tuple[str, Shape]]:
+    """The model's variables in its own order. Two of the head's layers have one name, being made at different times."""
+    hidden, heads, inner = config.hidden_size, config.num_attention_heads, config.intermediate_size
+    size = hidden // heads
+    rows: list[tuple[str, Shape]] = [
+        ("word_embeddings/embeddings", (config.vocab_size, hidden)),
+        ("position_embedding/embeddings", (config.max_position_embeddings, hidden)),
+        ("type_embeddings/embeddings", (config.type_vocab_size, hidden)),
+        ("embeddings/layer_norm/gamma", (hidden,)),
+        ("embeddings/layer_norm/beta", (hidden,)),
+    ]
+    for i in range(config.num_hidden_layers):
+        at = f"transformer_scaffold_{i}" if i else "transformer_scaffold"
+        for part in ("query", "key", "value"):
+            rows += [(f"{at}/big_bird_attention/{part}/kernel", (hidden, heads, size))]
+            rows += [(f"{at}/big_bird_attention/{part}/bias", (heads, size))]
+        rows += [
+            (f"{at}/big_bird_attention/attention_output/kernel", (heads, size, hidden)),
+            (f"{at}/big_bird_attention/attention_output/bias", (hidden,)),
+            (f"{at}/self_attention_layer_norm/gamma", (hidden,)),
+            (f"{at}/self_attention_layer_norm/beta", (hidden,)),
+            (f"{at}/intermediate/kernel", (hidden, inner)),
+            (f"{at}/intermediate/bias", (inner,)),
+            (f"{at}/output/kernel", (inner, hidden)),
+            (f"{at}/output/bias", (hidden,)),
+            (f"{at}/output_layer_norm/gamma", (hidden,)),
+            (f"{at}/output_layer_norm/beta", (hidden,)),
+        ]
+    at = "trivia_qa_head"
+    rows += [(f"{at}/dense/kernel", (hidden, inner)), (f"{at}/dense/bias", (inner,))]
+    rows += [(f"{at}/layer_normalization/gamma", (hidden,)), (f"{at}/layer_normalization/beta", (hidden,))]
+    rows += [(f"{at}/dense_1/kernel", (hidden, 2)), (f"{at}/dense_1/bias", (2,))]
+    return [*rows, (f"{at}/dense/kernel", (inner, hidden)), (f"{at}/dense/bias", (hidden,))]
+
+
+def trivia_variables(config: Any) -> Variables:
+    """By their number too, because of the two of one name."""
+    return {f"{number:04}/{name}": shape for number, (name, shape) in enumerate(trivia_names(config))}
+
+
+def write_trivia(directory: Path, arrays: Arrays) -> str:
+    """A SavedModel whose variables lie in one list, as Keras has them."""
+    tf = importlib.import_module("tensorflow")
+    model = tf.__internal__.tracking.AutoTrackable()
+    model.variables = [tf.Variable(array, name=name.partition("/")[2]) for name, array in sorted(arrays.items())]
+    tf.saved_model.save(model, str(directory / "saved_model"))
+    return "saved_model"
+
+
+def load_trivia(model: Any, config: Any, path: str) -> None:
+    type(model).load_tf_weights(model, path, is_trivia_qa=True)
+
+
+ORIGINALS["big-bird-tf1/BigBirdForQuestionAnswering"] = Original(
+    BERT, trivia_variables, slots=(), counters={}, write=write_trivia, load=load_trivia
+)
+
+
+# --- QDQBERT: it starts from BERT's release
+
+
+def qdqbert_classes() -> None:
+    """Make the classes of transformers without pytorch-quantization, whose quantizers hold no weights."""
+    import torch
+
+    module: Any = importlib.import_module("transformers.models.deprecated.qdqbert.modeling_qdqbert")
+    if not hasattr(module, "TensorQuantizer"):
+        quantizer = type("TensorQuantizer", (torch.nn.Identity,), {})
+        linear = type("QuantLinear", (torch.nn.Linear,), {"default_quant_desc_input": None})
+        module.TensorQuantizer = quantizer
+        module.quant_nn = SimpleNamespace(TensorQuantizer=quantizer, QuantLinear=linear)
+        module.requires_backends = lambda *_: None
+    transformers: Any = importlib.import_module("transformers")
+    for name in ("QDQBertModel", "QDQBertForMaskedLM", "QDQBertForNextSentencePrediction"):
+        setattr(transformers, name, getattr(module, name))
+
+
+def load_qdqbert(model: Any, config: Any, path: str) -> None:
+    type(model).load_tf_weights(model, path)
+
+
+ORIGINALS |= {
+    "qdqbert-tf1/QDQBertModel": Original(
+        BERT, bert_pretraining, load=load_qdqbert, withheld=("cls/*",), prepare=qdqbert_classes
+    ),
+    "qdqbert-tf1/QDQBertForMaskedLM": Original(
+        BERT,
+        bert_pretraining,
+        load=load_qdqbert,
+        withheld=("cls/seq_relationship/*", "bert/pooler/*"),
+        prepare=qdqbert_classes,
+    ),
+    "qdqbert-tf1/QDQBertForNextSentencePrediction": Original(
+        BERT, bert_pretraining, load=load_qdqbert, withheld=("cls/predictions/*",), prepare=qdqbert_classes
+    ),
 }

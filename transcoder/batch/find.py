@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from transcoder.batch.items import Item, check_names, refused
 from transcoder.errors import Problem, SourceError, TranscodeError
-from transcoder.sources import KERAS3_INDEX, Candidate, Source, containers_in
+from transcoder.sources import GPT_SHAPES, KERAS3_INDEX, Candidate, Source, containers_in
 from transcoder.sources.base import Location, in_order, unreadable
 from transcoder.sources.remote import locate
 
@@ -137,6 +137,8 @@ def weights_of(candidate: Candidate, beside: Sequence[Location] | dict[Location,
             patterns = [f"{glob.escape(path.name)}.index", f"{glob.escape(path.name)}.data-*"]
         case "TensorFlow 1 checkpoint, V1 format":
             patterns = [path.name, f"{glob.escape(path.name)}-?????-of-?????"]
+        case "OpenAI's release of GPT":
+            patterns = [GPT_SHAPES, "params_*.npy"]
         case "sharded Keras HDF5":
             patterns = [path.name, "tf_model-*-of-*.h5"]
         case "safetensors in TensorFlow layout" if path.suffix == ".json":

@@ -21,6 +21,7 @@ ZIP_MAGIC = b"PK\x03\x04"
 H5_INDEX = "tf_model.h5.index.json"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
 KERAS3_INDEX = ".weights.json"
+GPT_SHAPES = "params_shapes.json"
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,8 @@ def _at(path: Location) -> list[Candidate]:
         )
     if path.name == "saved_model.pb":
         return [_saved_model(path.parent)]
+    if path.name == GPT_SHAPES or re.fullmatch(r"params_\d+\.npy", path.name):
+        return [_openai_gpt(path.parent)]
     if index := _index_of(path):
         return [_indexed(index)]
     if path.is_file() and _starts_with(path, HDF5_MAGIC):
@@ -120,6 +123,7 @@ def _in_directory(directory: Location) -> list[Candidate]:
     for pattern in ("saved_model.pb", "saved_model/*/saved_model.pb", "*/saved_model.pb"):
         found += [_saved_model(file.parent) for file in in_order(directory.glob(pattern))]
     found += _latest(directory, _checkpoints(files))
+    found += [_openai_gpt(directory) for file in files if file.name == GPT_SHAPES]
     return found
 
 
@@ -132,6 +136,7 @@ def containers_in(directory: Location, files: list[Location], *, latest: bool) -
     if any(file.name == "saved_model.pb" for file in files):
         found.append(_saved_model(directory))
     found += [_saved_model(file.parent) for file in in_order(directory.glob("saved_model/*/saved_model.pb"))]
+    found += [_openai_gpt(directory) for file in files if file.name == GPT_SHAPES]
     checkpoints = _checkpoints(files)
     return found + (_latest(directory, checkpoints) if latest else checkpoints)
 
@@ -241,6 +246,15 @@ def _keras3(path: Location) -> Candidate:
         return Keras3(path)
 
     return Candidate("Keras 3 weights", path, opened)
+
+
+def _openai_gpt(directory: Location) -> Candidate:
+    def opened() -> Source:
+        from transcoder.sources.openai_gpt import OpenAIGPT
+
+        return OpenAIGPT(directory)
+
+    return Candidate("OpenAI's release of GPT", directory, opened)
 
 
 def _saved_model(directory: Location) -> Candidate:

@@ -119,6 +119,15 @@ CONTAINERS = (
         "as Keras 2 HDF5",
         ("keras3-sharded",),
     ),
+    Container(
+        "OpenAI's release of the first GPT: `params_*.npy`",
+        "openai-gpt",
+        "`params_shapes.json`",
+        "little-endian float32; names from the order in which the training code makes its variables",
+        "none: the format has none. The shapes must account for every byte",
+        "if not cut by the end of a file",
+        ("openai-gpt",),
+    ),
 )  # fmt: skip
 
 HEADINGS = ("container", "kind", "sniffed by", "read", "checksummed", "raw bytes usable in place", "remote",

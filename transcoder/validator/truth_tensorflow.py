@@ -12,6 +12,7 @@ they are what TensorFlow's own model class calls its variables. Two routes:
 """
 
 import argparse
+import inspect
 import json
 import os
 import re
@@ -33,7 +34,6 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-OUTPUTS = ("last_hidden_state", "pooler_output", "logits", "start_logits", "end_logits")
 # What a training run stores beside the weights, by a level of the checkpoint key.
 TRAINING_STATE = re.compile(r"(^|/)(\.OPTIMIZER_SLOT|optimizer|keras_api|save_counter|global_step)(/|$)")
 
@@ -117,8 +117,10 @@ def bundle_variables(prefix: str) -> dict[str, Stored]:
     return variables
 
 
-def load_model(architecture: str, config_path: str, variables: dict[str, Stored]) -> Any:
-    """``TF<architecture>`` with every variable assigned from ``variables``, and all of those assigned."""
+def run_class(
+    architecture: str, config_path: str, variables: dict[str, Stored], given: Arrays
+) -> tuple[Arrays, Arrays]:
+    """The inputs that ``TF<architecture>`` was given and all its floating outputs, with ``variables`` assigned."""
     import transformers
 
     model_class = getattr(transformers, f"TF{architecture}", None)
@@ -127,8 +129,43 @@ def load_model(architecture: str, config_path: str, variables: dict[str, Stored]
     config = model_class.config_class.from_json_file(config_path)
     config.output_hidden_states = True  # not as an argument: the TF multiple choice classes lose it
     model = model_class(config)
-    model.build_in_name_scope()
+    inputs = complete(model, given)
+    call(model, inputs)  # Keras makes the variables of some layers in their first call
+    assign(model, architecture, variables)
+    return inputs, call(model, inputs)
 
+
+def complete(model: Any, given: Arrays) -> Arrays:
+    """Of the given inputs those that the model takes, and random ones for what else its ``dummy_inputs`` have."""
+    takes = inspect.signature(model.call).parameters
+    dummies = {name: np.asarray(dummy) for name, dummy in model.dummy_inputs.items() if not isinstance(dummy, dict)}
+    if "input_ids" not in dummies:  # no model of text
+        given = {}
+    inputs = {name: array for name, array in given.items() if name in takes}
+    random = np.random.default_rng(0)
+    before: tuple[int, ...] = dummies["input_ids"].shape if "input_ids" in dummies else ()
+    now: tuple[int, ...] = given["input_ids"].shape if "input_ids" in given else ()
+    for name, dummy in dummies.items():
+        if name in inputs:
+            continue
+        shape: tuple[int, ...] = dummy.shape
+        if before and shape[: len(before)] == before:
+            shape = (*now, *shape[len(before) :])
+        elif before and shape and shape[0] == before[0]:
+            shape = (now[0], *shape[1:])
+        if name == "decoder_input_ids":
+            inputs[name] = given["input_ids"]
+        elif name.endswith("mask"):
+            inputs[name] = np.ones(inputs["decoder_input_ids"].shape if "decoder" in name else shape, np.int64)
+        elif dummy.dtype.kind == "f":
+            inputs[name] = random.standard_normal(shape).astype(np.float32)
+        else:
+            inputs[name] = np.resize(dummy, shape)
+    return inputs
+
+
+def assign(model: Any, architecture: str, variables: dict[str, Stored]) -> None:
+    """Every variable of the model from ``variables``, and all of those used."""
     wanted = {below_scope(variable.name): variable for variable in model.weights}
     problems = [f"missing {name}" for name in sorted(wanted.keys() - variables.keys())]
     problems += [f"unused {name}" for name in sorted(variables.keys() - wanted.keys())]
@@ -144,17 +181,22 @@ def load_model(architecture: str, config_path: str, variables: dict[str, Stored]
         if not np.can_cast(value.dtype, dtype, "same_kind"):
             fail(f"{name} has dtype {value.dtype}, wanted {np.dtype(dtype)}")
         variable.assign(value.astype(dtype, copy=False))
-    return model
 
 
-def run_class(model: Any, inputs: Arrays) -> Arrays:
-    """All outputs in inference mode; integers go in as int32, as TensorFlow's own tokenizers give them."""
+def call(model: Any, inputs: Arrays) -> Arrays:
+    """Floating outputs in inference mode, those in tuples as ``name.index``.
+
+    Integers go in as int32, as TensorFlow's own tokenizers give them.
+    """
     tensors = {
         name: tf.constant(array, tf.int32 if array.dtype.kind in "iu" else tf.float32) for name, array in inputs.items()
     }
-    result = model(tensors, training=False, return_dict=True)
-    outputs = {f"hidden_states.{i}": state.numpy() for i, state in enumerate(result.hidden_states)}
-    return outputs | {key: result[key].numpy() for key in OUTPUTS if result.get(key) is not None}
+    outputs: dict[str, Any] = {}
+    for name, value in model(tensors, training=False, return_dict=True).items():
+        outputs |= (
+            {f"{name}.{i}": v for i, v in enumerate(value)} if isinstance(value, (list, tuple)) else {name: value}
+        )
+    return {n: v.numpy() for n, v in outputs.items() if hasattr(v, "numpy") and v.dtype.is_floating}
 
 
 def run_signature(directory: str, inputs: Arrays) -> Arrays:
@@ -178,8 +220,8 @@ def main() -> None:
     parser.add_argument("--weights", required=True, help=".h5 file, directory of saved_model.pb, or prefix")
     parser.add_argument("--config", help="config.json; not needed with --signature")
     parser.add_argument("--architecture", help="PyTorch class name; not needed with --signature")
-    parser.add_argument("--inputs", required=True, help=".npz of input_ids, attention_mask, ...")
-    parser.add_argument("--outputs", required=True, help=".npz to write")
+    parser.add_argument("--inputs", required=True, help=".npz of input_ids, attention_mask, ...; others are made")
+    parser.add_argument("--outputs", required=True, help=".npz to write; with input.NAME for what the class was given")
     parser.add_argument("--signature", action="store_true", help="run serving_default; saved-model only")
     options = parser.parse_args()
     if options.signature and options.kind != "saved-model":
@@ -203,7 +245,8 @@ def main() -> None:
                 variables = bundle_variables(str(Path(options.weights) / "variables" / "variables"))
             case _:
                 variables = bundle_variables(options.weights)
-        outputs = run_class(load_model(options.architecture, options.config, variables), inputs)
+        used, outputs = run_class(options.architecture, options.config, variables, inputs)
+        outputs |= {f"input.{name}": array for name, array in used.items()}
     named: dict[str, Any] = dict(outputs)
     np.savez(options.outputs, **named)
     json.dump(versions, sys.stdout)
