@@ -241,7 +241,7 @@ def test_what_is_not_provably_done_is_done_again_and_nothing_else(
     out = tmp_path / "out"
 
     def redone(*words: str) -> list[str]:
-        seen = transcode("batch", three, out, "--json", *words)
+        seen = transcode("batch", three, out, "--json", "--workers", "1", *words)
         ended = states(seen)
         assert set(ended.values()) <= {"done", "skipped"}, errors(seen)
         assert len(ended) == 3

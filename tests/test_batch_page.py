@@ -75,8 +75,8 @@ def test_failures_come_first_and_nothing_is_fetched_or_run(page: str) -> None:
 @pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 def test_a_browser_sorts_and_filters_it(page: str, tmp_path: Path) -> None:
     script = """
-const rows = () => [...document.querySelectorAll("tbody tr")];
-const names = () => rows().filter(r => !r.hidden).map(r => r.cells[1].innerText);
+const every = () => [...document.querySelectorAll("tbody tr")];
+const names = () => every().filter(r => !r.hidden).map(r => r.cells[1].innerText);
 const press = heading => [...document.querySelectorAll("th button")].find(b => b.textContent === heading).click();
 const box = document.getElementById("filter");
 const type = text => { box.value = text; box.dispatchEvent(new Event("input")); };

@@ -21,7 +21,7 @@ from build import Array, write_bundle
 GOLDEN = Path(__file__).parent / "golden"
 MODELS = {
     "roberta": GOLDEN / "roberta-model",
-    "bert": GOLDEN / "families" / "bert" / "BertForPreTraining",
+    "bert": GOLDEN / "batch" / "bert",
     "t5": GOLDEN / "families" / "t5" / "T5ForConditionalGeneration",
 }
 TOKENIZER = ("tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt", "special_tokens_map.json")
