@@ -26,6 +26,8 @@ COMMANDS = (
     ("plan",),
     ("convert",),
     ("validate",),
+    ("batch",),
+    ("status",),
     ("mapping",),
     ("mapping", "list"),
     ("mapping", "show"),
@@ -191,10 +193,21 @@ def test_the_help_of_every_command_lists_its_options(words: tuple[str, ...], tra
 def test_the_help_of_transcode_lists_commands_and_exit_codes(transcode: Transcode) -> None:
     seen = transcode("--help")
     assert (seen.code, seen.err) == (0, "")
-    for command in ("inspect", "plan", "convert", "validate", "mapping", "check", "publish", "verify-receipt"):
+    for command in (
+        "inspect",
+        "plan",
+        "convert",
+        "validate",
+        "batch",
+        "status",
+        "mapping",
+        "check",
+        "publish",
+        "verify-receipt",
+    ):
         assert f"\n  {command} " in seen.out
     for code in ("0  done", "1  unforeseen", "2  usage", "3  the source", "4  mapping or plan", "5  the output",
-                 "6  validation failed", "7  the Hub refused", "130  interrupted"):  # fmt: skip
+                 "6  validation failed", "7  some of a batch", "8  the Hub refused", "130  interrupted"):  # fmt: skip
         assert code in seen.out
 
 

@@ -379,7 +379,7 @@ def test_a_refusal_is_one_error_without_the_token(
     before = dict(tf_repository.repositories[REPO].refs)
     for words in ((), ("--json",)):
         seen = transcode("publish", directory, "--repo", REPO, "--create-pr", *words)
-        assert seen.code == 7
+        assert seen.code == 8
         assert word in seen.err
         for text in (seen.out, seen.err):
             assert TOKEN not in text
@@ -393,7 +393,7 @@ def test_not_even_a_traceback_shows_the_token(tf_repository: Hub, directory: Pat
     command = [sys.executable, "-c", COMMAND, "publish", str(directory), "--repo", REPO]
     done = subprocess.run(command, env={**environment(tf_repository), "TRANSCODE_DEBUG": "1"},
                           capture_output=True, text=True, check=False, timeout=120)  # fmt: skip
-    assert done.returncode == 7
+    assert done.returncode == 8
     assert TOKEN not in done.stdout + done.stderr
     assert SIGNATURE not in done.stdout + done.stderr
 
@@ -413,7 +413,7 @@ def test_no_hub_at_all_is_an_error_that_says_so(
     monkeypatch.setenv("HF_ENDPOINT", "http://user:secret@127.0.0.1:9")
     monkeypatch.setattr("time.sleep", lambda _: None)
     seen = transcode("publish", directory, "--repo", REPO)
-    assert seen.code == 7
+    assert seen.code == 8
     assert "HF_ENDPOINT" in seen.err
     assert "secret" not in seen.err
 
@@ -425,7 +425,7 @@ def test_without_a_token_nothing_is_written_and_a_dry_run_still_lists(
     words = ("publish", directory, "--repo", REPO, "--create-pr")
     assert transcode(*words, "--dry-run").code == 0
     seen = transcode(*words)
-    assert seen.code == 7
+    assert seen.code == 8
     assert "HF_TOKEN" in seen.err
     assert len(tf_repository.repositories[REPO].refs) == 1
 

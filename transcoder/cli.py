@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 import click
 
 from transcoder._version import __version__
+from transcoder.commands.batch import batch, status
 from transcoder.commands.check import check
 from transcoder.commands.publish import card, publish
 from transcoder.commands.verify_receipt import verify_receipt
@@ -30,8 +31,8 @@ Exit codes:
   0  done                        4  mapping or plan
   1  unforeseen                  5  the output can't be written
   2  usage                       6  validation failed
-  3  the source can't be read    7  the Hub refused, or can't be reached
-                                 130  interrupted
+  3  the source can't be read    7  some of a batch failed
+130  interrupted                 8  the Hub refused, or can't be reached
 """
 
 
@@ -151,7 +152,7 @@ def validate(src: Path | str, out: Path, as_json: bool, **options: Any) -> None:
         sys.exit(6)
 
 
-for _command in (check, card, publish, verify_receipt):
+for _command in (batch, status, check, card, publish, verify_receipt):
     cli.add_command(_command)
 
 

@@ -95,4 +95,4 @@ class ValidationError(TranscodeError):
 class PublishError(TranscodeError):
     """The Hub refused, or can't be reached; nothing of a commit is there, or all of it."""
 
-    exit_code = 7
+    exit_code = 8

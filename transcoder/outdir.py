@@ -109,7 +109,7 @@ def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
     _, stage, old, _ = places(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(output):
+        with locked(places(output)[-1], output):
             # What a killed run left: half an output, and what it was to replace.
             if stage.exists():
                 shutil.rmtree(stage)
@@ -240,10 +240,16 @@ def holds(path: Path, pieces: list[Piece]) -> bool:
     return True
 
 
+class BusyError(WriteError):
+    """Another process is at work on the same output."""
+
+
 @contextmanager
-def _locked(output: Path) -> Iterator[None]:
-    """One conversion at a time for one output; the lock goes with the process."""
-    path = places(output)[-1]
+def locked(path: Path, output: Path) -> Iterator[None]:
+    """Hold the lock file `path`, which guards `output`; the lock goes with the process that holds it.
+
+    Raises BusyError: somebody else holds it.
+    """
     descriptor = -1
     try:
         while True:
@@ -260,7 +266,7 @@ def _locked(output: Path) -> Iterator[None]:
         finally:
             path.unlink(missing_ok=True)
     except BlockingIOError:
-        raise WriteError(
+        raise BusyError(
             "the output is being written",
             Problem(str(output), "another conversion at work on it", "one at a time", "wait for it to end"),
         ) from None
