@@ -301,7 +301,7 @@ RULES = {
     "arithmetic on text": ("{from: v, to: t, shape: [word + 1]}", "not a number"),
     "a loop below zero": ("{from: v, to: \"t{i}\", shape: [1], for: {i: 0 - n}}", "-3 times"),
     "a loop without end": ("{from: v, to: \"t{i}\", shape: [1], for: {i: n * 1000000}}", "3000000 times"),
-    "loops without end": ("{from: v, to: t, shape: [1], for: {i: 1000, j: 1001}}", "more than 20000 times"),
+    "loops without end": ("{from: v, to: t, shape: [1], for: {i: 1000, j: 1001}}", "more than 10000 times"),
     "an unmatched brace": ("{from: \"v{n\", to: t, shape: [1]}", "unmatched brace"),
     "an expression without end": (f"{{from: v, to: t, shape: [{'n+' * 200}n]}}", "characters"),
 }  # fmt: skip

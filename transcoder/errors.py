@@ -5,9 +5,17 @@ Decides the exit codes; must not print. One error carries *all* problems of its 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text with its control characters written out: what a file says must not steer a terminal."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 @dataclass(frozen=True)
@@ -37,6 +45,9 @@ class TranscodeError(Exception):
         return self.render()
 
     def render(self) -> str:
+        return printable(self._render())
+
+    def _render(self) -> str:
         if len(self.problems) == 1:
             return f"{self.summary}\n{self.problems[0].render()}"
         lines = [f"{self.summary} ({len(self.problems)} problems)"]

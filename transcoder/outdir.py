@@ -205,6 +205,8 @@ def _foreign(output: Path) -> dict[str, str]:
 
 def _written(output: Path) -> dict[str, list[Piece]]:
     """Each file of a receipt as the pieces that it must consist of, in order."""
+    if not (output / RECEIPT).is_file():  # a FIFO would be waited for
+        return {}
     receipt: Any = strictjson.loads((output / RECEIPT).read_text(encoding="utf-8"))
     tensors: dict[str, list[tuple[TensorSpec, str]]] = {file["file"]: [] for file in receipt["files"]}
     for tensor in receipt["tensors"]:

@@ -175,7 +175,8 @@ def convert(
             for name, data in files.items():
                 write_file(stage / name, data)
             contents = _receipt(job, written, files)
-            write_file(stage / RECEIPT, (json.dumps(contents, indent=1, ensure_ascii=False) + "\n").encode())
+            text = json.dumps(contents, indent=1, ensure_ascii=False) + "\n"
+            write_file(stage / RECEIPT, text.encode("utf-8", "backslashreplace"))  # a file's name may be no text
     return Receipt(out, contents)
 
 

@@ -9,18 +9,17 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import transcoder.sources.bundle as bundle
-import transcoder.sources.sstable as sstable
 from transcoder import strictjson
 from transcoder.errors import TranscodeError
 from transcoder.mapping import architecture_names, expand, load_mapping
 from transcoder.mapping.expressions import ExpressionError, check, fill, holds, tested_values, value_of
 from transcoder.mapping.lint import lint
 from transcoder.modelconfig import read_config
-from transcoder.sources import Source, open_source
+from transcoder.sources import Source, bundle, open_source, sstable
 from transcoder.sources.tf_checkpoint import full_names
 from transcoder.sources.wire import WireError
 
@@ -82,10 +81,8 @@ def _v1(data: bytes) -> None:
 
 
 def _graph(data: bytes) -> None:
-    try:
+    with suppress(WireError):
         full_names(data)
-    except WireError:
-        pass
 
 
 def _safetensors(data: bytes) -> None:
@@ -98,9 +95,6 @@ def _hdf5(data: bytes) -> None:
 
 def _keras3(data: bytes) -> None:
     _opened("m.keras", data)
-
-
-_shard = (GOLDEN / "containers/roberta-safetensors-sharded").glob("model-*.safetensors")
 
 
 def _index(data: bytes) -> None:
@@ -136,10 +130,8 @@ def _expression(data: bytes) -> None:
         lambda: fill(text, CONFIG),
         lambda: tested_values(text),
     ):
-        try:
+        with suppress(ExpressionError):
             call()
-        except ExpressionError:
-            pass
 
 
 def _npy(data: bytes) -> None:

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 
-from transcoder.errors import Problem, SourceError
+from transcoder.errors import Problem, SourceError, printable
 from transcoder.sources.base import Location, Source, in_order, unreadable
+from transcoder.sources.links import leads_to, refuse_link
 from transcoder.sources.remote import RemotePath, locate, without_collector
 from transcoder.sources.sstable import has_magic
 
@@ -21,6 +23,9 @@ ZIP_MAGIC = b"PK\x03\x04"
 H5_INDEX = "tf_model.h5.index.json"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
 KERAS3_INDEX = ".weights.json"
+WEIGHTS = (".h5", ".hdf5", ".keras", ".safetensors", ".index", ".pb", ".npy", ".ckpt")
+LONGEST_NAME = 2000
+LONGEST_STATE = 1 << 16  # of the `checkpoint` file: what is asked of it is in its first line
 GPT_SHAPES = "params_shapes.json"
 
 
@@ -59,9 +64,22 @@ def open_source(path: str | PathLike[str] | RemotePath) -> Source:
         raise _nothing(where)
     try:
         with without_collector() if isinstance(where, RemotePath) else nullcontext():
-            return candidates[0].open()
+            return _named_well(candidates[0].open())
     except OSError as error:  # of a name that an index gives, for one, and no file can have
         raise unreadable(where, error) from error
+
+
+def _named_well(source: Source) -> Source:
+    """The source itself. Raises SourceError: a variable has a name that can't be shown, or of no sane length."""
+    for name in source.specs:
+        if len(name) > LONGEST_NAME or printable(name) != name or "\n" in name or "\t" in name:
+            source.close()
+            what = f"a name of {len(name)} characters" if len(name) > LONGEST_NAME else f"the name {name!a}"
+            raise SourceError(
+                f"{source.path.name} holds something this version does not read",
+                Problem(str(source.path), what, "names of variables as TensorFlow has them", "rename the variable"),
+            )
+    return source
 
 
 def check_unchanged(source: Source) -> None:
@@ -109,7 +127,7 @@ def _at(path: Location) -> list[Candidate]:
 
 
 def _in_directory(directory: Location) -> list[Candidate]:
-    files: list[Location] = [file for file in in_order(directory.iterdir()) if file.is_file()]
+    files: list[Location] = [file for file in in_order(directory.iterdir()) if file.is_file() and not _leads_out(file)]
     found: list[Candidate] = []
     indexes: dict[Location, None] = {}
     for file in files:
@@ -124,10 +142,21 @@ def _in_directory(directory: Location) -> list[Candidate]:
     found += [_indexed(index) for index in indexes if _may_be_tensorflow(index)]
     # transformers' save_pretrained(saved_model=True) writes saved_model/1/ beside tf_model.h5.
     for pattern in ("saved_model.pb", "saved_model/*/saved_model.pb", "*/saved_model.pb"):
-        found += [_saved_model(file.parent) for file in in_order(directory.glob(pattern))]
+        found += [_saved_model(file.parent) for file in in_order(directory.glob(pattern)) if _below(file, directory)]
     found += _checkpoints(directory, files)
     found += [_openai_gpt(directory) for file in files if file.name == GPT_SHAPES]
     return found
+
+
+def _leads_out(path: Location) -> bool:
+    return isinstance(path, Path) and leads_to(path) is not None
+
+
+def _below(file: Location, directory: Location) -> bool:
+    """Whether a file that was found below a directory is there, and not where a link of a directory leads."""
+    return not (isinstance(file, Path) and isinstance(directory, Path)) or (
+        directory.resolve() in file.parent.resolve().parents or file.parent.resolve() == directory.resolve()
+    )
 
 
 def _index_of(path: Location) -> Location | None:
@@ -166,9 +195,10 @@ def _checkpoints(directory: Location, files: list[Location]) -> list[Candidate]:
     v1 = [_v1(file) for file in files if file.suffix != ".index" and has_magic(file)]
     found += {candidate.path: candidate for candidate in v1}.values()
     state = directory / "checkpoint"
-    if len(found) > 1 and state.is_file():
+    if len(found) > 1 and state.is_file() and not _leads_out(state):
         # CheckpointState, a text protocol buffer that tf.train.CheckpointManager keeps.
-        text = state.read_text(encoding="utf-8", errors="replace")
+        with state.open("rb") as file:
+            text = file.read(LONGEST_STATE).decode("utf-8", "replace")
         if match := re.search(r'^model_checkpoint_path:\s*"([^"]+)"', text, re.MULTILINE):
             latest = directory / match[1].rpartition("/")[2]
             found = [candidate for candidate in found if candidate.path == latest] or found
@@ -230,6 +260,8 @@ def _saved_model(directory: Location) -> Candidate:
     def opened() -> Source:
         from transcoder.sources.tf_checkpoint import TFCheckpoint
 
+        if isinstance(directory, Path):
+            refuse_link(directory / "variables")
         return TFCheckpoint(directory, directory / "variables" / "variables", "saved-model")
 
     return Candidate("SavedModel", directory, opened)
@@ -260,6 +292,8 @@ def _v1(file: Location) -> Candidate:
 
 
 def _starts_with(path: Location, magic: bytes) -> bool:
+    if _leads_out(path):
+        return False  # its reader says so
     try:
         with path.open("rb") as file:
             return file.read(len(magic)) == magic
@@ -268,6 +302,10 @@ def _starts_with(path: Location, magic: bytes) -> bool:
 
 
 def _nothing(path: Location) -> SourceError:
+    if isinstance(path, Path) and path.is_dir():
+        for file in sorted(path.iterdir()):
+            if file.suffix in WEIGHTS:
+                refuse_link(file)
     if path.is_dir():
         names = sorted(file.name for file in path.iterdir())
         found = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -19,14 +19,16 @@ from pathlib import Path
 
 from transcoder import strictjson
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged
+from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, read_small
 from transcoder.sources.hdf5 import HDF5, Dataset
+from transcoder.sources.shard_index import LARGEST
 from transcoder.tensors import TensorSpec
 
 MEMBER = "model.weights.h5"
 VARIABLE = re.compile(r"(?:.+/)?vars/[^/]+")
 SHARD = re.compile(r"[^/\0]+\.weights\.h5")
 COPIED = 1 << 20
+INFLATED = 100  # bytes for one of a compressed archive: weights give 1.1; what gives more would fill the disk
 # zipfile reports damage as any of these, where a length or a place in the archive is wrong.
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error,
@@ -90,6 +92,12 @@ class Keras3(Closing):
                 info = archive.getinfo(MEMBER)
                 if metadata := _metadata(archive):
                     self.producer = f"Keras {metadata}"
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    found = f"compression method {info.compress_type}"
+                    raise damaged(self.path, MEMBER, found, "none, or deflate")
+                if info.file_size > INFLATED * info.compress_size:
+                    found = f"{info.compress_size} bytes that are said to be {info.file_size}"
+                    raise damaged(self.path, MEMBER, found, f"at most {INFLATED} for one, as weights compress")
                 if info.compress_type == zipfile.ZIP_STORED:
                     self._unverified = Member(_data_offset(self.path, info), info.file_size, info.CRC)
                     self._add(HDF5(self.path, (self._unverified.start, info.file_size)))
@@ -122,11 +130,11 @@ class Keras3(Closing):
     def _open_shards(self) -> None:
         """Shards of an index whose weight_map gives each layer's file, or the list of its files."""
         try:
-            contents = strictjson.loads(self.path.read_text(encoding="utf-8"))
+            contents = strictjson.loads(read_small(self.path, LARGEST))
             weight_map = contents.get("weight_map") if isinstance(contents, dict) else None
             if not isinstance(weight_map, dict):
                 raise ValueError("no weight_map")
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise damaged(self.path, "the index", str(error), "JSON with a weight_map") from error
         listed: dict[str, set[str]] = {}
         for layer, files in weight_map.items():
@@ -186,6 +194,8 @@ class Keras3(Closing):
 
 
 def _is_archive(path: Location) -> bool:
+    with RangeFile(path):  # refuses what is no file, or a link
+        pass
     try:
         with path.open("rb") as file:
             return zipfile.is_zipfile(file)
@@ -211,7 +221,8 @@ def _metadata(archive: zipfile.ZipFile) -> str:
     """keras_version of metadata.json, or ""."""
     try:
         info = archive.getinfo("metadata.json")
-        contents = strictjson.loads(archive.read(info)) if info.file_size < 1 << 16 else None
+        plain = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        contents = strictjson.loads(archive.read(info)) if plain and info.file_size < 1 << 16 else None
     except (KeyError, ValueError):
         return ""
     return str(contents.get("keras_version", "")) if isinstance(contents, dict) else ""
