@@ -140,9 +140,7 @@ def _in_directory(directory: Location) -> list[Candidate]:
         elif file.suffix == ".safetensors" and _is_tensorflow(file):
             found.append(_safetensors(file))
     found += [_indexed(index) for index in indexes if _may_be_tensorflow(index)]
-    # transformers' save_pretrained(saved_model=True) writes saved_model/1/ beside tf_model.h5.
-    for pattern in ("saved_model.pb", "saved_model/*/saved_model.pb", "*/saved_model.pb"):
-        found += [_saved_model(file.parent) for file in in_order(directory.glob(pattern)) if _below(file, directory)]
+    found += [_saved_model(file.parent) for file in _saved_models(directory)]
     found += _checkpoints(directory, files)
     found += [_openai_gpt(directory) for file in files if file.name == GPT_SHAPES]
     return found
@@ -152,11 +150,18 @@ def _leads_out(path: Location) -> bool:
     return isinstance(path, Path) and leads_to(path) is not None
 
 
-def _below(file: Location, directory: Location) -> bool:
-    """Whether a file that was found below a directory is there, and not where a link of a directory leads."""
-    return not (isinstance(file, Path) and isinstance(directory, Path)) or (
-        directory.resolve() in file.parent.resolve().parents or file.parent.resolve() == directory.resolve()
-    )
+def _saved_models(directory: Location) -> list[Location]:
+    """The saved_model.pb files in a directory, one level below, or in `saved_model/1`.
+
+    transformers' save_pretrained(saved_model=True) writes the last beside tf_model.h5. Links to directories elsewhere
+    are not entered.
+    """
+    if isinstance(directory, Path):
+        tops = [path for path in directory.iterdir() if path.is_dir() and not _leads_out(path)]
+        tops += [below for top in tops if top.name == "saved_model" for below in top.iterdir() if not _leads_out(below)]
+        return in_order(file for top in (directory, *tops) if (file := top / "saved_model.pb").is_file())
+    patterns = ("saved_model.pb", "saved_model/*/saved_model.pb", "*/saved_model.pb")
+    return [file for pattern in patterns for file in in_order(directory.glob(pattern))]
 
 
 def _index_of(path: Location) -> Location | None:
