@@ -54,7 +54,10 @@ class _Source(click.Path):
 
 
 _source = _Source(path_type=Path)
+_contain = click.option("--contain/--no-contain", default=None, help="Let a process of its own read HDF5 structures "
+                        "first, in case that libhdf5 crashes.  [default: for URLs]")  # fmt: skip
 _conversion = _options(
+    _contain,
     click.option("--mapping", metavar="FILE|NAME", help="A mapping file, or a shipped mapping by name."),
     click.option("--architecture", metavar="CLASS", help="PyTorch class, if not the one in config.json."),
     click.option("--config", type=_source, metavar="FILE", help="config.json, if not beside the weights."),
@@ -81,13 +84,14 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("src", type=_source)
+@_contain
 @_json
-def inspect(src: Path | str, as_json: bool) -> None:
+def inspect(src: Path | str, as_json: bool, contain: bool | None) -> None:
     """Show what SRC is and every variable in it."""
     from transcoder import show
     from transcoder.sources import open_source
 
-    with open_source(src) as source:
+    with open_source(src, contain=contain) as source:
         _print(as_json, show.source_json(source), lambda: show.source_table(source))
 
 

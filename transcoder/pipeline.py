@@ -73,6 +73,7 @@ def prepare(
     architecture: str | None = None,
     config: AnyPath | None = None,
     output: Path | None = None,
+    contain: bool | None = None,
     options: Options,
 ) -> Iterator[Job]:
     """Open a source, find its config.json and mapping, and plan. The source is closed at the end of the block.
@@ -81,7 +82,7 @@ def prepare(
 
     Raises SourceError, MappingError or PlanError.
     """
-    with open_source(source) as own:
+    with open_source(source, contain=contain) as own:
         model = read_config(locate(config)) if config is not None else find_config(own.path)
         names = model.architectures
         rules, called = _mapping(mapping, model, architecture or next(iter(names), None), own)
@@ -123,13 +124,16 @@ def plan(
     dtype: str = "keep",
     memory: str | int = MEMORY,
     threads: int | None = None,
+    contain: bool | None = None,
 ) -> Plan:
     """What `convert` would do with the same arguments. Writes nothing.
 
     Raises TranscodeError: the first step that fails, with all of its problems.
     """
     options = parse_options(dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads)
-    with prepare(source, mapping=mapping, architecture=architecture, config=config, options=options) as job:
+    with prepare(
+        source, mapping=mapping, architecture=architecture, config=config, contain=contain, options=options
+    ) as job:
         return job.plan
 
 
@@ -145,6 +149,7 @@ def convert(
     memory: str | int = MEMORY,
     threads: int | None = None,
     force: bool = False,
+    contain: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
     """Convert a TensorFlow checkpoint into a directory that PyTorch's from_pretrained loads.
@@ -153,7 +158,8 @@ def convert(
     mapping's name; `architecture` a PyTorch class name, by default the one of config.json. Sizes are bytes or
     text such as "5GB"; `memory` bounds the buffers of all `threads` together. `dtype` "keep" leaves every tensor
     as it is; another one casts the floating tensors. With `force`, files in `output` that are not ours stay
-    unless ours have the same name. `progress` is called with (bytes written since the last call, bytes in all).
+    unless ours have the same name. `contain` is for what you do not trust: see `open_source`. `progress`
+    is called with (bytes written since the last call, bytes in all).
 
     `output` appears whole or not at all, and holds equal bytes for equal input and options.
     Raises TranscodeError: nothing was written then.
@@ -164,7 +170,9 @@ def convert(
     if isinstance(where, Path):
         check_paths(where, out)
     check_free(out, force=force)
-    with prepare(where, mapping=mapping, architecture=architecture, config=config, output=out, options=options) as job:
+    with prepare(
+        where, mapping=mapping, architecture=architecture, config=config, output=out, contain=contain, options=options
+    ) as job:
         total = job.plan.nbytes
         report = None if progress is None else (lambda count: progress(count, total))
         files = _small_files(job)

@@ -16,6 +16,7 @@ import transcoder.sources.hdf5
 import transcoder.sources.keras3
 import transcoder.sources.keras_h5
 import transcoder.sources.openai_gpt
+import transcoder.sources.probe
 import transcoder.sources.sharded_h5
 import transcoder.sources.tf_checkpoint
 import transcoder.sources.tf_safetensors

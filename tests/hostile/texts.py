@@ -12,11 +12,18 @@ mapping = Kinds("mapping")
 
 def of(text: str | bytes) -> Make:
     raw = text.encode() if isinstance(text, str) else text
-    return lambda place: (place.src / "config.json").write_bytes(raw) and None
+
+    def make(place: Place) -> None:
+        (place.src / "config.json").write_bytes(raw)
+
+    return make
 
 
 def having(**values: object) -> Make:
-    return lambda place: place.configure(**values)
+    def make(place: Place) -> None:
+        place.configure(**values)
+
+    return make
 
 
 config("empty", of(""))
@@ -37,7 +44,9 @@ config("size of four thousand digits", of('{"model_type": "roberta", "architectu
 config("size below none", having(hidden_size=-24))
 config("size of nought", having(hidden_size=0))
 config("size that is a fraction", having(hidden_size=24.5))
-config("size that is not a number", of('{"model_type": "roberta", "architectures": ["RobertaModel"], "hidden_size": NaN}'))
+config(
+    "size that is not a number", of('{"model_type": "roberta", "architectures": ["RobertaModel"], "hidden_size": NaN}')
+)
 config("a billion layers", having(num_hidden_layers=10**9))
 config("as many layers as may be", having(num_hidden_layers=600))
 config("layers that are a list", having(num_hidden_layers=[2] * 1000))
@@ -116,9 +125,11 @@ mapping("expression of powers", rule('{from: a, to: b, shape: ["9 ** 9 ** 9"]}')
 mapping("expression of nothing but brackets", rule('{from: a, to: b, shape: ["' + "(" * 190 + '"]}'))
 mapping("expression of a thousand letters", rule('{from: a, to: b, shape: ["' + "x" * 1000 + '"]}'))
 mapping("expression that shifts", rule('{from: a, to: b, shape: ["1 << 1000000"]}'))
-mapping("expression that repeats text", rule('{from: a, to: b, shape: ["len(\'x\' * 1000000000)"]}'))
+mapping("expression that repeats text", rule("{from: a, to: b, shape: [\"len('x' * 1000000000)\"]}"))
 mapping("loop of a billion", rule('{from: "a{i}", to: "b{i}", shape: [1], for: {i: 1000000000}}'))
-mapping("loops within loops", rule('{from: "a{i}{j}{k}", to: "b{i}{j}{k}", shape: [1], for: {i: 1000, j: 1000, k: 1000}}'))
+mapping(
+    "loops within loops", rule('{from: "a{i}{j}{k}", to: "b{i}{j}{k}", shape: [1], for: {i: 1000, j: 1000, k: 1000}}')
+)
 mapping("name of a megabyte", rule('{from: "{a}{a}{a}", to: b, shape: [1], for: {a: [' + "x" * 300_000 + "]}}"))
 mapping("target that is the metadata's", rule('{from: "pooler/dense/kernel", to: __metadata__, shape: [24, 24]}'))
 mapping("fill of a trillion", rule("{fill: 0, to: big, shape: [1000000, 1000000]}"))
@@ -126,7 +137,7 @@ mapping("reshape below none", rule('{from: "pooler/dense/kernel", to: b, shape: 
 
 
 @mapping.add("pattern that goes back and back")
-def backtracking(place: Place) -> list[object]:
+def backtracking(place: Place) -> list[object] | None:
     stars = "".join("**a" for _ in range(20)) + "**b"
     text = f'extends: roberta\ndrop: [{{from: "{stars}", why: because}}]\n'
     made = yaml(text)(place)

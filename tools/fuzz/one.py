@@ -34,7 +34,9 @@ def main() -> None:
             seen.add(mark)
             digest = hashlib.sha256(data).hexdigest()[:8]
             (findings / f"{name}-{mark}-{digest}").write_bytes(data)
-            (findings / f"{name}-{mark}-{digest}.txt").write_bytes(traceback.format_exc().encode("utf-8", "backslashreplace"))
+            (findings / f"{name}-{mark}-{digest}.txt").write_bytes(
+                traceback.format_exc().encode("utf-8", "backslashreplace")
+            )
 
     targets.believe_checksums()
     atheris.Setup([sys.argv[0], *sys.argv[3:]], test)

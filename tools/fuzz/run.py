@@ -21,7 +21,7 @@ from targets import TARGETS, seeds
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 MEMORY_MB = 700  # of the whole process; the interpreter with its instrumented modules takes 150
-HANG_SECONDS = 20
+HANG_SECONDS = 10
 
 
 def main() -> int:

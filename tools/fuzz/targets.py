@@ -16,7 +16,7 @@ from pathlib import Path
 from transcoder import strictjson
 from transcoder.errors import TranscodeError
 from transcoder.mapping import architecture_names, expand, load_mapping
-from transcoder.mapping.expressions import ExpressionError, check, fill, holds, tested_values, value_of
+from transcoder.mapping.expressions import ExpressionError, Value, check, fill, holds, tested_values, value_of
 from transcoder.mapping.lint import lint
 from transcoder.modelconfig import read_config
 from transcoder.sources import Source, bundle, open_source, sstable
@@ -25,7 +25,13 @@ from transcoder.sources.wire import WireError
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
 MOST = 1 << 20  # bytes of a variable that are read
-CONFIG = {"hidden_size": 24, "depths": [1, 2, 3], "text_config": {"layers": 2}, "name": "c2p|p2c", "yes": True}
+CONFIG: dict[str, Value] = {
+    "hidden_size": 24,
+    "depths": [1, 2, 3],
+    "text_config": {"layers": 2},
+    "name": "c2p|p2c",
+    "yes": True,
+}
 
 
 @dataclass(frozen=True)
@@ -49,10 +55,12 @@ def believe_checksums() -> None:
 
         __hash__ = int.__hash__
 
-    sstable.unmask = bundle.unmask = lambda masked: Right()
+    for module in (sstable, bundle):
+        vars(module)["unmask"] = lambda masked: Right()
 
 
-_scratch = Path(tempfile.mkdtemp(prefix="fuzz-", dir="/dev/shm" if Path("/dev/shm").is_dir() else None))  # noqa: S108
+SHARED = Path("/dev/shm")  # noqa: S108
+_scratch = Path(tempfile.mkdtemp(prefix="fuzz-", dir=SHARED if SHARED.is_dir() else None))
 
 
 def _read_all(source: Source) -> None:

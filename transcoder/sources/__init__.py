@@ -35,13 +35,14 @@ class Candidate:
 
     kind: str
     path: Location
-    open: Callable[[], Source]
+    open: Callable[[bool], Source]  # whether to contain libhdf5
 
 
-def open_source(path: str | PathLike[str] | RemotePath) -> Source:
+def open_source(path: str | PathLike[str] | RemotePath, *, contain: bool | None = None) -> Source:
     """Open the one checkpoint at `path`: a file, a directory or a checkpoint prefix, or the URL of one.
 
-    Reads metadata only.
+    Reads metadata only. `contain` has the structure of HDF5 files looked through by a process of its own first, in
+    case that libhdf5 crashes; by default only of what is remote.
 
     Raises SourceError: nothing there, no weights, several containers, or a damaged one.
     """
@@ -64,7 +65,7 @@ def open_source(path: str | PathLike[str] | RemotePath) -> Source:
         raise _nothing(where)
     try:
         with without_collector() if isinstance(where, RemotePath) else nullcontext():
-            return _named_well(candidates[0].open())
+            return _named_well(candidates[0].open(isinstance(where, RemotePath) if contain is None else contain))
     except OSError as error:  # of a name that an index gives, for one, and no file can have
         raise unreadable(where, error) from error
 
@@ -211,11 +212,11 @@ def _checkpoints(directory: Location, files: list[Location]) -> list[Candidate]:
 
 
 def _h5(path: Location) -> Candidate:
-    def opened() -> Source:
-        from transcoder.sources.hdf5 import is_keras3
+    def opened(contain: bool) -> Source:
+        from transcoder.sources.hdf5_file import is_keras3
 
-        if is_keras3(path):
-            return _keras3(path).open()
+        if is_keras3(path, contain=contain):
+            return _keras3(path).open(False)
         from transcoder.sources.keras_h5 import KerasH5
 
         return KerasH5(path)
@@ -224,10 +225,10 @@ def _h5(path: Location) -> Candidate:
 
 
 def _indexed(index: Location) -> Candidate:
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.sharded_h5 import ShardedH5
 
-        return ShardedH5(index)
+        return ShardedH5(index, contain=contain)
 
     if index.name.endswith(KERAS3_INDEX):
         return _keras3(index)
@@ -235,7 +236,7 @@ def _indexed(index: Location) -> Candidate:
 
 
 def _safetensors(path: Location) -> Candidate:
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.tf_safetensors import TFSafetensors
 
         return TFSafetensors(path)
@@ -244,16 +245,16 @@ def _safetensors(path: Location) -> Candidate:
 
 
 def _keras3(path: Location) -> Candidate:
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.keras3 import Keras3
 
-        return Keras3(path)
+        return Keras3(path, contain=contain)
 
     return Candidate("Keras 3 weights", path, opened)
 
 
 def _openai_gpt(directory: Location) -> Candidate:
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.openai_gpt import OpenAIGPT
 
         return OpenAIGPT(directory)
@@ -262,7 +263,7 @@ def _openai_gpt(directory: Location) -> Candidate:
 
 
 def _saved_model(directory: Location) -> Candidate:
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.tf_checkpoint import TFCheckpoint
 
         if isinstance(directory, Path):
@@ -273,7 +274,7 @@ def _saved_model(directory: Location) -> Candidate:
 
 
 def _checkpoint(prefix: Location) -> Candidate:
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.tf_checkpoint import TFCheckpoint
 
         return TFCheckpoint(prefix, prefix, "tf-checkpoint")
@@ -286,7 +287,7 @@ def _v1(file: Location) -> Candidate:
     sharded = re.fullmatch(r"(.+)-\d{5}-of-(\d{5})", file.name)
     path = file.with_name(sharded[1]) if sharded else file
 
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.v1 import TFV1Checkpoint
 
         total = int(sharded[2]) if sharded else 0

@@ -7,7 +7,6 @@ Source: the HDF5 file format specification and `h5py.h5d`.
 
 from __future__ import annotations
 
-import io
 import math
 import threading
 import weakref
@@ -16,8 +15,6 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 import h5py
 import numpy as np
@@ -25,17 +22,15 @@ from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Extent, Location, RangeFile, damaged, read_swapped, truncated
+from transcoder.sources.hdf5_file import attribute, opened
+from transcoder.sources.probe import probe
 from transcoder.tensors import BY_NAME, BY_NUMPY, MOST_AXES, DType, TensorSpec
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 DEEPEST = 32
 LARGEST_CHUNK = 1 << 26  # bytes; a band of chunks is held decoded
 MOST_LINKS = 8  # names of one dataset
 INFLATED = 1032  # bytes that deflate can make of one, and no more
-LOCKING = {"locking": "best-effort"}  # a read-only file system can't lock, and need not
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
 FILTERS = {DEFLATE: "gzip", SHUFFLE: "shuffle", FLETCHER32: "fletcher32"}
 
@@ -80,15 +75,17 @@ class HDF5:
     Raises SourceError: not HDF5, damaged, or holding what may lead out of the file or is no numbers.
     """
 
-    def __init__(self, path: Location, member: tuple[int, int] | None = None) -> None:
-        """`member` is the (start, size) of an HDF5 file that lies within another."""
+    def __init__(self, path: Location, member: tuple[int, int] | None = None, *, contain: bool = False) -> None:
+        """`member` is the (start, size) of an HDF5 file that lies within another; `contain`: see probe.py."""
         self.path = path
         self._file = RangeFile(path)
         self._base, self._size = member or (0, self._file.size)
+        if contain:
+            probe(self._file, self._base, self._size)
         self._lock = threading.Lock()
         self._band: tuple[str, int, NDArray[np.uint8]] | None = None  # the last decoded row of chunks
         try:
-            self.root = _opened(self._file, member)
+            self.root = opened(self._file, member)
         except OSError as error:
             raise self._not_hdf5(error) from error
         # One that is left open when Python ends would call back into it to read.
@@ -202,7 +199,11 @@ class HDF5:
 
     def _dtype(self, where: str, item: h5py.Dataset) -> DType:
         numpy_type = item.dtype.newbyteorder("<").str
-        if numpy_type == "|V2" and "dtype" in item.attrs and item.attrs["dtype"] in ("bfloat16", b"bfloat16"):
+        if (
+            numpy_type == "|V2"
+            and "dtype" in item.attrs
+            and attribute(item.attrs, "dtype") in ("bfloat16", b"bfloat16")
+        ):
             return BY_NAME["bfloat16"]  # Keras 3 stores it as two opaque bytes
         if numpy_type not in BY_NUMPY or item.dtype.subdtype is not None:
             raise self.refused(where, f"elements of type {item.dtype}", "numbers")
@@ -367,52 +368,3 @@ def _fletcher32(data: bytes) -> tuple[int, int]:
     value = sum2 << 16 | sum1
     swapped = int.from_bytes(b"".join(value.to_bytes(4, "big")[i : i + 2][::-1] for i in (0, 2)), "big")
     return value, swapped
-
-
-def is_keras3(path: Location) -> bool:
-    """Whether an HDF5 file holds variables as Keras 3 names them: below groups called `vars`."""
-    if not path.is_file():
-        return False  # h5py would wait for ever at a FIFO
-    try:
-        with RangeFile(path) as file, _opened(file) as root:
-            if any(name in root.attrs for name in ("layer_names", "layer_names0")) or "model_weights" in root:
-                return False
-            hard = (isinstance(n, str) and root.id.links.get_info(n.encode()).type == h5py.h5l.TYPE_HARD for n in root)
-            return all(hard) and ("vars" in root or "layers" in root)
-    except (OSError, RuntimeError, KeyError):
-        return False  # KerasH5 says what is wrong
-
-
-def _opened(file: RangeFile, member: tuple[int, int] | None = None) -> h5py.File:
-    """HDF5's structure: libhdf5 opens a local file itself; what is remote or within another is read for it."""
-    if member is None and isinstance(file.path, Path):
-        return h5py.File(file.path, "r", **LOCKING)
-    return h5py.File(_Window(file, *(member or (0, file.size))), "r")
-
-
-class _Window(io.RawIOBase):
-    """A file, or a part of one, as a file object for h5py."""
-
-    def __init__(self, file: RangeFile, start: int, size: int) -> None:
-        self._file, self._start, self._size = file, start, size
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer).cast("B")
-        count = max(0, min(len(view), self._size - self._at))
-        self._file.read_into(self._start + self._at, view[:count], "the structure")
-        self._at += count
-        return count

@@ -53,8 +53,9 @@ class Keras3(Closing):
     specs: Mapping[str, TensorSpec]
     not_tensors: Mapping[str, str]
 
-    def __init__(self, path: Location) -> None:
+    def __init__(self, path: Location, *, contain: bool = False) -> None:
         self.path = path
+        self._contain = contain
         self.producer = "Keras 3"
         self._shards: list[HDF5] = []
         self._unverified: Member | None = None
@@ -66,7 +67,7 @@ class Keras3(Closing):
             elif _is_archive(path):
                 self._open_archive()
             else:
-                self._add(HDF5(path))
+                self._add(HDF5(path, contain=contain))
         except BaseException:
             self.close()
             raise
@@ -87,6 +88,7 @@ class Keras3(Closing):
         return list(datasets)
 
     def _open_archive(self) -> None:
+        contain = self._contain
         try:
             with self.path.open("rb") as file, zipfile.ZipFile(file) as archive:
                 info = archive.getinfo(MEMBER)
@@ -100,7 +102,7 @@ class Keras3(Closing):
                     raise damaged(self.path, MEMBER, found, f"at most {INFLATED} for one, as weights compress")
                 if info.compress_type == zipfile.ZIP_STORED:
                     self._unverified = Member(_data_offset(self.path, info), info.file_size, info.CRC)
-                    self._add(HDF5(self.path, (self._unverified.start, info.file_size)))
+                    self._add(HDF5(self.path, (self._unverified.start, info.file_size), contain=contain))
                 else:
                     self._add(self._unpacked(archive, info))
         except KeyError as error:
@@ -123,7 +125,7 @@ class Keras3(Closing):
                 found = f"{info.file_size - left} bytes"
                 raise damaged(self.path, MEMBER, found, f"{info.file_size}, as the archive says")
             scratch.flush()
-            shard = HDF5(Path(scratch.name))
+            shard = HDF5(Path(scratch.name), contain=self._contain)
             shard.path = self.path
             return shard
 
@@ -150,7 +152,7 @@ class Keras3(Closing):
             raise SourceError(f"{self.path.name} does not fit its files", problems)
         found: dict[str, set[str]] = {}
         for name in names:
-            for variable in self._add(HDF5(self.path.with_name(name))):
+            for variable in self._add(HDF5(self.path.with_name(name), contain=self._contain)):
                 found.setdefault(variable.rpartition("/")[0], set()).add(name)
         for layer in sorted(listed.keys() | found.keys()):
             there, said = found.get(layer, set()), listed.get(layer, set())
