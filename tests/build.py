@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from transcoder.sources.base import Closing, Extent
+from transcoder.sources.base import Closing, Extent, RangeFile
 from transcoder.tensors import BY_NAME, BY_NUMPY, DType, TensorSpec
 
 Array: TypeAlias = NDArray[Any]
@@ -44,6 +44,7 @@ class InMemory(Closing):
             name: TensorSpec(name, dtype, shape) for name, (dtype, shape, _) in variables.items()
         }
         self.data = {name: data for name, (_, _, data) in variables.items()}
+        self.file: RangeFile | None = None
         self.reads_left = -1
         self.error: Exception = OSError("told to fail")
 
@@ -55,11 +56,23 @@ class InMemory(Closing):
         assert len(piece) == len(buffer), "a read past the variable's end"
         buffer[:] = piece
 
+    def store(self, path: Path) -> None:
+        """Lay the bytes down in a file too, where they may be read from as well."""
+        path.write_bytes(b"".join(self.data.values()))
+        self.file = RangeFile(path)
+
     def extent(self, name: str) -> Extent | None:
-        return None
+        if self.file is None:
+            return None
+        before = itertools.takewhile(lambda other: other != name, self.data)
+        return Extent(self.file, sum(len(self.data[other]) for other in before))
 
     def files(self) -> tuple[Path, ...]:
         return ()
+
+    def close(self) -> None:
+        if self.file is not None:
+            self.file.close()
 
 
 def in_memory(arrays: Mapping[str, Array], bfloat16: Sequence[str] = ()) -> InMemory:

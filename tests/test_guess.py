@@ -17,8 +17,11 @@ from transcoder.mapping import expand, load_mapping
 from transcoder.mapping.guess import Kind, guess
 from transcoder.validator.skeleton import state_dict_of
 
-# Not decided by names and shapes: weight norm's halves are `weight_g` and `weight_v` here, `original0` and 1 there.
-OPEN = ("parametrizations.weight.original",)
+# Not decided by names and shapes: weight norm's halves are `weight_g` and `weight_v` here, `original0` and 1 there;
+# ConvBERT's depthwise kernels turn as no kernel of Keras does.
+OPEN = ("parametrizations.weight.original", "key_conv_attn_layer.depthwise.weight")
+# Where the name misleads, as it does transformers 4's own loader: TensorFlow adds predictions/decoder/bias.
+MISLED = {"predictions.bias"}
 
 
 @pytest.mark.parametrize("model", MODELS)
@@ -33,11 +36,12 @@ def test_what_is_proposed_for_a_known_family_is_what_its_mapping_says(model: str
     for match in guessed.matches:
         for numbers in match.target.turns:
             target = match.target.name(numbers)
-            if target in wanted:
+            if target in wanted and not (family == "albert" and target in MISLED):
                 assert wanted[target].sources == (match.source.name(numbers),)
                 told = match.op.replace(": ", "").replace("cast", "cast[") + "]" * match.op.startswith("cast")
                 found = "".join(str(op) for op in wanted[target].ops)
-                assert match.op == "reshape" or told == found, target
+                one_axis = sum(extent > 1 for extent in wanted[target].shape) <= 1  # however it turns, it is the same
+                assert one_axis or told == found, target
     left = {each.target.name(numbers) for each in guessed.open for numbers in each.target.turns}
     assert not [name for name in left & wanted.keys() if not any(part in name for part in OPEN)]
 

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from build import Array, InMemory, in_memory, numbers, raised_by, read, write_bundle
-from transcoder import stream
+from transcoder import budget, stream
+from transcoder.budget import portion
 from transcoder.casting import CastCounts, cast_into
 from transcoder.errors import Problem, SourceError, WriteError
 from transcoder.mapping import Assignment, Table
@@ -26,6 +27,10 @@ from transcoder.planner import Entry, Plan, make_plan
 from transcoder.sources import Source, open_source
 from transcoder.stream import Digests, Stream, Workspace
 from transcoder.tensors import BY_NAME, TensorSpec
+from transcoder.transpose import copy_strided
+from transcoder.validator.boxes import slices, split, whole
+from transcoder.validator.reading import SourceReader
+from transcoder.validator.recompute import Expected
 from transcoder.write import Written, write_shards
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -182,12 +187,13 @@ def entry_of(source: InMemory, ops: Sequence[Op]) -> Entry:
     return Entry(TensorSpec("target", dtype, shape), sources, tuple(ops), "", "", 0)
 
 
-def streamed(entry: Entry, source: Source, panel: int) -> tuple[bytes, dict[str, str]]:
+def streamed(entry: Entry, source: Source, share: int) -> tuple[bytes, dict[str, str]]:
     """A target read in panels through a workspace of just the size that the plan counts on."""
-    # Less than the plan gives, by three quarters of what a Workspace adds for aligning its pieces.
-    workspace = Workspace(panel * entry.bytes_an_element - 3072)
+    portioned = portion(entry, share)
+    panel = portioned.panel
+    workspace = Workspace(portioned.nbytes)
     digests = Digests()
-    reader = Stream(entry, source, workspace, digests, panel)
+    reader = Stream(entry, source, workspace, digests, portioned)
     out = bytearray()
     with workspace.take(min(panel, entry.target.elements), entry.target.dtype) as buffer:
         for start in range(0, entry.target.elements, panel):
@@ -201,24 +207,42 @@ def streamed(entry: Entry, source: Source, panel: int) -> tuple[bytes, dict[str,
 # Laws of the stream -------------------------------------------------------------------------------------------------
 
 
-@given(chains(), st.integers(1, 60), st.sampled_from((64, 5000, 1 << 18)), st.sampled_from((1, 64, 1 << 14)))
-@example(("float32", [(60, 40)], [Slice(1, 5, 9), Transpose((1, 0))]), 4, 5000, 1 << 14)
-@example(("float32", [(60, 40), (60, 40)], [Transpose((1, 0)), Concat(1)]), 1, 5000, 1 << 14)
-@example(("float32", [(300, 7), (300, 7)], [Concat(1), Slice(1, 3, 9), Transpose((1, 0)), HALF]), 9, 5000, 64)
-@example(("uint8", [(0, 3)], [Transpose((1, 0))]), 1, 1000, 64)
-@settings(deadline=None, max_examples=400, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+@given(
+    chains(),
+    st.integers(0, 60),
+    st.sampled_from((64, 5000, 1 << 18)),
+    st.sampled_from((1, 64, 1 << 14)),
+    st.booleans(),
+)
+@example(("float32", [(60, 40)], [Slice(1, 5, 9), Transpose((1, 0))]), 4, 5000, 1 << 14, True)
+@example(("float32", [(60, 40), (60, 40)], [Transpose((1, 0)), Concat(1)]), 1, 5000, 1 << 14, False)
+@example(("float32", [(300, 7), (300, 7)], [Concat(1), Slice(1, 3, 9), Transpose((1, 0)), HALF]), 9, 5000, 64, False)
+@example(("uint8", [(0, 3)], [Transpose((1, 0))]), 1, 1000, 64, False)
+@example(("float64", [(24,)], [HALF, HALF]), 5, 64, 1, False)
+@settings(
+    deadline=None,
+    max_examples=400,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture],
+)
 def test_a_chain_of_operations_in_any_panels_is_what_numpy_makes_of_whole_arrays(
-    chain: tuple[str, list[Shape], list[Op]], panels: int, scratch: int, small_run: int
+    tmp_path: Path, chain: tuple[str, list[Shape], list[Op]], panels: int, strip: int, small: int, local: bool
 ) -> None:
     dtype, shapes, ops = chain
     arrays = variables(dtype, shapes)
     source = source_of(dtype, arrays)
     entry = entry_of(source, ops)
     wanted = by_numpy(list(arrays.values()), dtype, ops)
-    panel = max(1, entry.target.elements // panels)
-    # Less scratch than the tensors are large, so that it is filled to the brim.
-    with patch.object(stream, "SCRATCH", scratch), patch.object(stream, "SMALL_RUN", small_run):
-        data, digests = streamed(entry, source, panel)
+    share = (4 * entry.target.nbytes) // panels if panels else 1 << 26
+    # Strips and tiles of less than the tensors are large, so that they are filled to the brim.
+    with (
+        source,
+        patch.object(budget, "STRIP", strip),
+        patch.object(stream, "SMALL_RUN", small),
+        patch.object(stream, "SMALL_GAP", small),
+    ):
+        if local:
+            source.store(tmp_path / "data")
+        data, digests = streamed(entry, source, share)
     assert entry.target.shape == wanted.shape
     assert data == wanted.tobytes()
     assert digests == {name: blake3(array.tobytes()).hexdigest() for name, array in arrays.items()}
@@ -235,9 +259,41 @@ def test_a_workspace_of_one_element_is_enough(chain: tuple[str, list[Shape], lis
         entry = entry_of(source, ops)
     except ValueError:  # a slice or reshape that needed the larger extents
         assume(False)
-    with patch.object(stream, "SCRATCH", 8):
-        data, _ = streamed(entry, source, 1)
+    assert portion(entry, 1).panel == 1
+    data, _ = streamed(entry, source, 1)
     assert data == by_numpy(list(arrays.values()), dtype, ops).tobytes()
+
+
+@pytest.mark.parametrize(
+    ("shape", "perm"), [((700, 900), (1, 0)), ((4, 300, 900), (0, 2, 1)), ((3, 300, 700), (2, 0, 1))]
+)
+@pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", "<c8"])
+def test_tiles_turn_large_arrays_as_numpy_does(shape: Shape, perm: tuple[int, ...], dtype: str) -> None:
+    values = numbers(shape, dtype)
+    out = np.empty([shape[axis] for axis in perm], dtype)
+    copy_strided(values, out.transpose(np.argsort(perm)), np.empty(budget.TILE_BYTES, np.uint8))
+    assert out.tobytes() == values.transpose(perm).tobytes()
+
+
+# The validator's second implementation ------------------------------------------------------------------------------
+
+
+@given(chains(), st.integers(1, 5000), st.integers(0, 3))
+@settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
+def test_the_validator_recomputes_any_box_of_what_numpy_makes_of_whole_arrays(
+    chain: tuple[str, list[Shape], list[Op]], most: int, first: int
+) -> None:
+    dtype, shapes, ops = chain
+    arrays = variables(dtype, shapes)
+    source = source_of(dtype, arrays)
+    wanted = by_numpy(list(arrays.values()), dtype, ops)
+    expected = Expected(rule("target", list(arrays), wanted.shape, *ops), SourceReader(source), "keep")
+    assert expected.shape == wanted.shape
+    found = np.empty_like(wanted)
+    axes = sorted(range(wanted.ndim), key=lambda axis: axis != first)
+    for box in split(whole(wanted.shape), axes, most):
+        found[slices(box)] = expected.read(box)
+    assert found.tobytes() == wanted.tobytes()
 
 
 # Laws of writing ----------------------------------------------------------------------------------------------------
@@ -312,13 +368,20 @@ def test_files_are_numpys_arrays_whatever_the_threads_and_the_budget(
     source = in_memory(arrays)
     files: dict[str, bytes] = {}
     for i, (memory, threads) in enumerate(BUDGETS if dtype == "keep" else BUDGETS[::3]):
-        plan = plan_of(source, RULES, memory=memory, threads=threads, max_shard_size="8MB", dtype=dtype)
+        # In turn from memory and from a file, which is dropped from the page cache.
+        page_cache = "drop" if i % 2 else "keep"
+        if i == 1:
+            source.store(tmp_path / "data")
+        plan = plan_of(
+            source, RULES, memory=memory, threads=threads, max_shard_size="8MB", dtype=dtype, page_cache=page_cache
+        )
         assert plan.options.threads == threads
         assert plan.peak_bytes <= plan.options.memory
         result, made = written(source, plan, tmp_path / str(i))
         assert result.sources == {name: blake3(array.tobytes()).hexdigest() for name, array in arrays.items()}
         assert made == (files or made), f"{memory} and {threads} threads write other bytes"
         files = made
+    source.close()
     assert len(files) > 1
     loaded = {name: tensor for data in files.values() for name, tensor in safetensors.torch.load(data).items()}
     assert loaded.keys() == {rule.target for rule in RULES} == result.targets.keys()

@@ -5,10 +5,12 @@
 
 equal: bit for bit what the reference's loader makes, and from_pretrained loads it with nothing missing or unexpected.
 better: so too but for tensors that the reference leaves random or gets wrong, which are what the release's code says
-(tools/originals has that, and why). Each is
-converted twice, with a config.json of transformers and with the release's own config, `--mapping` and
-`--architecture`, to the same bytes. Classes that the installed transformers lacks load in the reference environment.
+(tools/originals has that, and why). Each is converted twice, with a config.json of transformers and with the release's
+own config, `--mapping` and `--architecture`, to the same bytes. Classes that the installed transformers lacks load in
+the reference environment; without it they are unrun.
 """
+
+from __future__ import annotations
 
 import argparse
 import json
@@ -18,11 +20,17 @@ import subprocess
 import sys
 import tempfile
 import warnings
+from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from check_matrix import digests, expected, tied
+
+if TYPE_CHECKING:  # the reference environment runs this file too
+    from transcoder.mapping.proofs import Proof
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
-Tensors = dict[str, Any]
 
 
 class Row(NamedTuple):
@@ -37,8 +45,6 @@ class Row(NamedTuple):
 
 def check(name: str, directory: Path, reference_python: str | None) -> Row:
     """Convert and judge one release."""
-    from safetensors.numpy import load_file
-
     import transcoder
 
     facts = json.loads((directory / "facts.json").read_text())
@@ -49,13 +55,16 @@ def check(name: str, directory: Path, reference_python: str | None) -> Row:
         source = directory / facts["file"]
         try:
             transcoder.convert(source, out, config=directory / "config.json")
+            proven = transcoder.validate(source, out, level="weights").passed
             if (directory / "release.json").is_file():
                 transcoder.convert(source, plain, config=directory / "release.json", mapping=mapping,
                                    architecture=facts["architecture"])  # fmt: skip
         except transcoder.TranscodeError as refusal:
             found = [f"{p.where} {p.found}" for p in refusal.problems]
             return row._replace(note=f"{refusal.summary}: " + "; ".join(found[:6]) + f" ({len(found)} in all)")
-        ours, theirs = load_file(out / "model.safetensors"), load_file(directory / "reference.safetensors")
+        if not proven:
+            return row._replace(note="not bit-equal, says the validator")
+        ours, theirs = digests(out), expected(directory)
         row = row._replace(tensors=len(ours))
         if plain.is_dir():
             if (plain / "model.safetensors").read_bytes() != (out / "model.safetensors").read_bytes():
@@ -64,10 +73,10 @@ def check(name: str, directory: Path, reference_python: str | None) -> Row:
             wanted = json.loads((out / "config.json").read_text())
             if any(said.get(key) != wanted[key] for key in ("model_type", "architectures")):
                 return row._replace(note="model_type or architectures are missing with the release's own config")
-        truth = load_file(directory / "truth.safetensors") if (directory / "truth.safetensors").is_file() else {}
+        truth = digests(directory, "truth.safetensors") if (directory / "truth.safetensors").is_file() else {}
         left = set(facts["left_random"])
-        unequal = [n for n in sorted(ours) if not same(ours[n], theirs.get(n)) and not tied(n, ours, theirs)]
-        wrong = [n for n in unequal if not same(ours[n], truth.get(n)) and not tied(n, ours, truth)]
+        unequal = [n for n in sorted(ours) if ours[n] != theirs.get(n) and not tied(n, ours, theirs)]
+        wrong = [n for n in unequal if ours[n] != truth.get(n) and not tied(n, ours, truth)]
         lost = [n for n in sorted(theirs.keys() - ours.keys()) if n not in left and not tied(n, theirs, ours)]
         lost += [n for n in truth if n not in ours]
         row = row._replace(differing=tuple(unequal + lost))
@@ -76,6 +85,8 @@ def check(name: str, directory: Path, reference_python: str | None) -> Row:
             return row._replace(note="; ".join([*kinds, *(f"lost: {n}" for n in lost)][:8]))
         try:
             problems = load(out, reference_python)
+        except LookupError as lacking:
+            return row._replace(verdict="unrun", note=str(lacking))
         except Exception as reason:  # a model that does not load is a verdict too
             return row._replace(note=f"{type(reason).__name__}: {reason}")
     computed = {f"computed: {name}" for name in facts.get("computed", ())}
@@ -86,18 +97,6 @@ def check(name: str, directory: Path, reference_python: str | None) -> Row:
     return row._replace(verdict="better", note=facts["why"] or ", ".join(unequal[:4]))
 
 
-def same(one: Any, other: Any) -> bool:
-    """Whether two tensors are alike in every bit."""
-    if one is None or other is None:
-        return False
-    return (one.dtype, one.shape, one.tobytes()) == (other.dtype, other.shape, other.tobytes())
-
-
-def tied(name: str, tensors: Tensors, others: Tensors) -> bool:
-    """Whether a tensor is a second name of one that the others have too."""
-    return any(same(tensors[name], value) and same(value, others.get(n)) for n, value in tensors.items() if n != name)
-
-
 def load(out: Path, reference_python: str | None) -> list[str]:
     """What from_pretrained complains of."""
     import transformers
@@ -106,7 +105,7 @@ def load(out: Path, reference_python: str | None) -> list[str]:
     if hasattr(transformers, architecture):
         return load_here(out)
     if reference_python is None:
-        raise LookupError(f"transformers {transformers.__version__} has no {architecture}: pass --reference-python")
+        raise LookupError(f"transformers {transformers.__version__} has no {architecture}")
     command = [reference_python, __file__, str(out), "--load"]
     done = subprocess.run(command, capture_output=True, text=True, check=False, env={**os.environ, "USE_TF": "0"})
     if done.returncode:
@@ -136,6 +135,27 @@ def load_here(out: Path) -> list[str]:
     return missing + [f"{kind}: {name}" for kind in ("unexpected_keys", "mismatched_keys") for name in info[kind]]
 
 
+def merged(rows: Iterable[Row]) -> list[Proof]:
+    """A proof for each mapping and class, over the variants that were made of it: the worst verdict, all notes."""
+    from transcoder.mapping.proofs import Proof
+
+    groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in rows:
+        mapping, _, architecture = row.name.partition("/")
+        groups[mapping, architecture.partition("+")[0]].append(row)
+    order = ("failed", "unrun", "better", "equal")
+    return [
+        Proof(
+            mapping,
+            architecture,
+            min((row.verdict for row in group), key=order.index),
+            max(row.tensors for row in group),
+            note="; ".join(dict.fromkeys(row.note for row in group if row.note)),
+        )
+        for (mapping, architecture), group in groups.items()
+    ]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("originals", type=Path)
@@ -159,7 +179,9 @@ def main() -> None:
     equal = sum(row.verdict == "equal" for row in rows)
     print(f"{good} of {len(rows)} releases convert: {equal} equal to the reference, {good - equal} better")
     if options.json:
-        options.json.write_text(json.dumps([row._asdict() for row in rows], indent=1) + "\n")
+        from transcoder.mapping import proofs
+
+        options.json.write_text(proofs.to_json(merged(rows)))
     sys.exit(good < len(rows))
 
 

@@ -148,6 +148,12 @@ def save_digests(path: Path, safetensors: Path, leave_out: tuple[str, ...] = ())
     path.write_text(json.dumps(tensors, indent=1, sort_keys=True) + "\n")
 
 
+def save_listing(path: Path, listing: Mapping[str, object]) -> None:
+    """JSON with a line for each entry, which git can compare."""
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in listing.items())
+    path.write_text(f"{{\n{lines}\n}}\n")
+
+
 def largest_difference(one: Arrays, other: Arrays) -> float:
     """The largest absolute difference over all outputs; both must have the same ones."""
     if one.keys() != other.keys():

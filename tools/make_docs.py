@@ -74,7 +74,7 @@ def page(name: str) -> str:
     text = (DOCS / name).read_text(encoding="utf-8")
     pieces = text.split(BEGIN)
     tables = TABLES[name]
-    if len(pieces) != len(tables) + 1:
+    if len(pieces) != len(tables) + 1 or not all(END in piece for piece in pieces[1:]):
         raise SystemExit(f"make_docs: {name} has {len(pieces) - 1} places for {len(tables)} tables")
     made = [BEGIN + make() + END + piece.partition(END)[2] for make, piece in zip(tables, pieces[1:], strict=True)]
     return pieces[0] + "".join(made)

@@ -178,8 +178,7 @@ def save_golden(matrix: Path, golden: Path) -> None:
                 "config": json.loads((pair / "config.json").read_text()),
                 "variables": {name: [dtype, *shape] for name, shape, dtype in variables},
             }
-        lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in listing.items())
-        (golden / family.name / "variables.json").write_text(f"{{\n{lines}\n}}\n")
+        golden_weights.save_listing(golden / family.name / "variables.json", listing)
 
 
 def make(model_type: str, architecture: str, directory: Path, *, saved_model: bool = False) -> dict[str, Any]:

@@ -2,13 +2,13 @@
 
     .reference/bin/python tools/make_originals.py OUT [NAME ...]
     .reference/bin/python tools/make_originals.py --list
+    .reference/bin/python tools/make_originals.py OUT --golden DIR    # what is committed of OUT: tests/golden/originals
 
 Every variable is random. Each directory holds the checkpoint, written by TensorFlow (or whatever files the release is
 made of), config.json, release.json (the config as the release has it), reference.safetensors (what the reference's
 ``load_tf_weights_in_*`` makes of it) and facts.json: the file to convert, and which tensors the reference left as they
-were. These are found by loading
-twice into models that differ in every element. truth.safetensors holds what the reference is known to get wrong, as
-the release's own code has it. A directory that is there is kept.
+were. These are found by loading twice into models that differ in every element. truth.safetensors holds what the
+reference is known to get wrong, as the release's own code has it. A directory that is there is kept.
 """
 
 import argparse
@@ -25,11 +25,13 @@ import torch
 import transformers
 from safetensors.torch import save_file
 
+import golden_weights
 import originals
 from make_matrix import draw
 from originals.original import Arrays, Original, split
 
 PREFIX = "model.ckpt"
+SMALL = 330_000  # bytes of a checkpoint that is committed
 
 
 def arrays_of(original: Original, config: Any) -> Arrays:
@@ -118,19 +120,49 @@ def make(name: str, directory: Path) -> dict[str, Any]:
     }
     if original.release is not None:
         (scratch / "release.json").write_text(json.dumps(dict(original.release or original.config), indent=1) + "\n")
-    (scratch / "facts.json").write_text(json.dumps(facts, indent=1) + "\n")
+    (scratch / "facts.json").write_text(json.dumps(facts) + "\n")
     shutil.rmtree(directory, ignore_errors=True)
     scratch.rename(directory)
     return facts
+
+
+def save_golden(made: Path, golden: Path) -> None:
+    """The committed part: of each mapping its smallest checkpoint, if it is small, and every entry's variables."""
+    for mapping in sorted(path for path in made.iterdir() if path.is_dir()):
+        entries = sorted(path.parent for path in mapping.glob("*/facts.json"))
+        if not entries:
+            continue
+        shutil.rmtree(golden / mapping.name, ignore_errors=True)
+        (golden / mapping.name).mkdir(parents=True)
+        smallest = min(entries, key=lambda entry: (entry / "reference.safetensors").stat().st_size)
+        files = [path for path in smallest.iterdir() if path.name != "reference.safetensors"]
+        if sum(path.stat().st_size for path in files) < SMALL:
+            target = golden / mapping.name / smallest.name
+            target.mkdir()
+            for path in files:
+                shutil.copy(path, target)
+            golden_weights.save_digests(target / "expected.json", smallest / "reference.safetensors")
+        listing = {}
+        for entry in entries:
+            facts = json.loads((entry / "facts.json").read_text())
+            if (entry / facts["file"]).is_dir():  # a SavedModel, whose variables go by keys of its own
+                continue
+            variables = {name: [dtype, *shape] for name, (dtype, shape) in facts["variables"].items()}
+            listing[entry.name] = {"config": json.loads((entry / "config.json").read_text()), "variables": variables}
+        golden_weights.save_listing(golden / mapping.name / "variables.json", listing)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("out", type=Path, nargs="?")
     parser.add_argument("only", nargs="*", metavar="NAME", help="<mapping> or <mapping>/<class>[+variant]")
+    parser.add_argument("--golden", type=Path, metavar="DIR", help="copy to DIR what is committed of OUT")
     parser.add_argument("--list", action="store_true", help="which there are")
     options = parser.parse_args()
     wanted = [n for n in originals.ORIGINALS if not options.only or {n, n.partition("/")[0]} & set(options.only)]
+    if options.golden is not None:
+        save_golden(options.out, options.golden)
+        return
     if options.list or options.out is None:
         print("\n".join(wanted))
         return

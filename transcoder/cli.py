@@ -16,7 +16,7 @@ import click
 
 from transcoder._version import __version__
 from transcoder.errors import TranscodeError, UsageError
-from transcoder.options import DTYPES, MAX_SHARD_SIZE, MEMORY
+from transcoder.options import DTYPES, MAX_SHARD_SIZE, MEMORY, PAGE_CACHE
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -66,8 +66,10 @@ _conversion = _options(
     click.option("--max-shard-size", metavar="SIZE", default=MAX_SHARD_SIZE, show_default=True,
                  help="Most bytes of tensors in one file."),
     click.option("--memory", metavar="SIZE", default=MEMORY, show_default=True,
-                 help="Most bytes that all buffers take together."),
+                 help="Most memory to take, whatever the model's size."),
     click.option("--threads", type=int, metavar="N", help="Threads that convert.  [default: cores, at most 4]"),
+    click.option("--page-cache", type=click.Choice(PAGE_CACHE), default="keep", show_default=True,
+                 help="drop: leave the system's page cache to other programs."),
 )  # fmt: skip
 
 

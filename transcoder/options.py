@@ -12,6 +12,9 @@ DTYPES = ("keep", "float32", "float16", "bfloat16")
 MAX_SHARD_SIZE = "5GB"
 MEMORY = "64MB"
 LEAST_MEMORY = 1_000_000
+OVERHEAD = 4_000_000
+A_TENSOR = 5_000  # bytes that the source's and the plan's records of a tensor take
+PAGE_CACHE = ("keep", "drop")
 MOST = 1 << 60
 
 _UNITS = {"": 1, "B": 1}
@@ -21,12 +24,17 @@ for _power, _letter in enumerate("KMGT", 1):
 
 @dataclass(frozen=True)
 class Options:
-    """How to convert. Sizes in bytes; `memory` bounds the buffers of all threads together."""
+    """How to convert. Sizes in bytes; `memory` bounds what the process takes beyond what it takes to start."""
 
     dtype: str
     max_shard_size: int
     memory: int
     threads: int
+    page_cache: str
+
+    def buffers(self, tensors: int) -> int:
+        """The part of `memory` for all threads' buffers; the rest is for the threads and a plan of so many tensors."""
+        return max(self.memory - OVERHEAD - A_TENSOR * tensors, self.memory // 2)
 
 
 def parse_options(
@@ -35,6 +43,7 @@ def parse_options(
     max_shard_size: str | int = MAX_SHARD_SIZE,
     memory: str | int = MEMORY,
     threads: int | None = None,
+    page_cache: str = "keep",
 ) -> Options:
     """Read the values that a user gave.
 
@@ -49,9 +58,11 @@ def parse_options(
         threads = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
     if threads < 1:
         problems.append(Problem("threads", str(threads), "at least 1", "leave it out to use the machine's cores"))
+    if page_cache not in PAGE_CACHE:
+        problems.append(Problem("page_cache", repr(page_cache), f"one of {', '.join(PAGE_CACHE)}", "pick one"))
     if problems:
         raise UsageError("an option's value can't be used", problems)
-    return Options(dtype, shard, budget, min(threads, budget // LEAST_MEMORY))
+    return Options(dtype, shard, budget, min(threads, budget // LEAST_MEMORY), page_cache)
 
 
 def _size(name: str, value: str | int, least: int, problems: list[Problem]) -> int:

@@ -11,7 +11,7 @@ import fcntl
 import os
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -162,10 +162,10 @@ def _unwritable(output: Path, error: OSError) -> WriteError:
     )
 
 
-def write_file(path: Path, data: bytes) -> None:
-    """Write a small file and flush it to the disk."""
+def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
+    """Write a small file, given whole or in pieces, and flush it to the disk."""
     with path.open("xb") as file:
-        file.write(data)
+        file.writelines([data] if isinstance(data, bytes) else data)
         file.flush()
         os.fsync(file.fileno())
 

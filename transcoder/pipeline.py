@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 
@@ -125,12 +126,15 @@ def plan(
     memory: str | int = MEMORY,
     threads: int | None = None,
     contain: bool | None = None,
+    page_cache: str = "keep",
 ) -> Plan:
     """What `convert` would do with the same arguments. Writes nothing.
 
     Raises TranscodeError: the first step that fails, with all of its problems.
     """
-    options = parse_options(dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads)
+    options = parse_options(
+        dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads, page_cache=page_cache
+    )
     with prepare(
         source, mapping=mapping, architecture=architecture, config=config, contain=contain, options=options
     ) as job:
@@ -148,6 +152,7 @@ def convert(
     dtype: str = "keep",
     memory: str | int = MEMORY,
     threads: int | None = None,
+    page_cache: str = "keep",
     force: bool = False,
     contain: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -156,15 +161,18 @@ def convert(
 
     `source` is a file, a directory or a checkpoint prefix, or the URL of one; `mapping` a file or a shipped
     mapping's name; `architecture` a PyTorch class name, by default the one of config.json. Sizes are bytes or
-    text such as "5GB"; `memory` bounds the buffers of all `threads` together. `dtype` "keep" leaves every tensor
-    as it is; another one casts the floating tensors. With `force`, files in `output` that are not ours stay
-    unless ours have the same name. `contain` is for what you do not trust: see `open_source`. `progress`
-    is called with (bytes written since the last call, bytes in all).
+    text such as "5GB"; `memory` bounds what all `threads` take together, whatever the model's size. `dtype` "keep"
+    leaves every tensor as it is; another one casts the floating tensors. `page_cache` "drop" rids the system's page
+    cache of the files as they are read and written, for the sake of other programs. With `force`, files in
+    `output` that are not ours stay unless ours have the same name. `contain` is for what you do not trust: see
+    `open_source`. `progress` is called with (bytes written since the last call, bytes in all).
 
     `output` appears whole or not at all, and holds equal bytes for equal input and options.
     Raises TranscodeError: nothing was written then.
     """
-    options = parse_options(dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads)
+    options = parse_options(
+        dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads, page_cache=page_cache
+    )
     out = local_path(output)
     where = locate(source)
     if isinstance(where, Path):
@@ -183,8 +191,9 @@ def convert(
             for name, data in files.items():
                 write_file(stage / name, data)
             contents = _receipt(job, written, files)
-            text = json.dumps(contents, indent=1, ensure_ascii=False) + "\n"
-            write_file(stage / RECEIPT, text.encode("utf-8", "backslashreplace"))  # a file's name may be no text
+            # In pieces: the text of some thousand tensors takes more than their conversion. A file's name may be no text.
+            text = chain(json.JSONEncoder(indent=1, ensure_ascii=False).iterencode(contents), "\n")
+            write_file(stage / RECEIPT, (piece.encode("utf-8", "backslashreplace") for piece in text))
     return Receipt(out, contents)
 
 

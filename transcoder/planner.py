@@ -13,16 +13,16 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
+from transcoder.budget import Portion, portion
 from transcoder.errors import PlanError, Problem
 from transcoder.layout import Shard, lay_out
 from transcoder.mapping import Assignment, DropRule, Table
-from transcoder.ops import Cast, Concat, IllegalOp, Op, Slice, Transpose, infer_all
+from transcoder.ops import Cast, IllegalOp, Op, Slice, infer_all
 from transcoder.options import Options
 from transcoder.tensors import BY_NAME, TensorSpec
 
 RESERVED = "__metadata__"  # in a safetensors header
 MOST_SLIPS, MOST_NAMES, LONGEST_SLIP = 100, 5000, 300  # difflib's time grows with the square of a name
-STREAMED = 2 << 20  # bytes at a time where order does not change: read, hashed and written while in the cache
 
 
 @dataclass(frozen=True)
@@ -35,18 +35,6 @@ class Entry:
     rule: str
     file: str
     offset: int
-
-    @property
-    def bytes_an_element(self) -> int:
-        """Buffer bytes that an element of the target takes on its way: its own and those between operations."""
-        dtype = self.sources[0].dtype if self.sources else self.target.dtype
-        total = self.target.dtype.size
-        for op in self.ops:
-            if isinstance(op, (Transpose, Concat, Cast)):
-                total += dtype.size
-            if isinstance(op, Cast):
-                dtype = BY_NAME[op.dtype]
-        return total
 
 
 @dataclass(frozen=True)
@@ -87,20 +75,14 @@ class Plan:
         names = {entry.target.dtype.name for entry in self.entries if entry.target.dtype.is_float}
         return names.pop() if len(names) == 1 else None
 
-    def panel_elements(self, entry: Entry) -> int:
-        """How many elements of a target are converted at a time, within one thread's share of the budget."""
-        share = self.options.memory // self.options.threads
-        if not any(isinstance(op, (Transpose, Slice)) for op in entry.ops):
-            share = min(share, STREAMED)
-        count = min(entry.target.elements, share // entry.bytes_an_element)
-        row = entry.target.elements // max(1, entry.target.shape[0]) if entry.target.shape else 1
-        return max(1, count - count % row if 0 < row < count else count)
+    def portion(self, entry: Entry) -> Portion:
+        """How much of an entry is handled at a time, within one thread's share of the budget."""
+        return portion(entry, self.options.buffers(len(self.entries)) // self.options.threads)
 
     @property
     def peak_bytes(self) -> int:
         """Bytes of all threads' buffers together, at most."""
-        needs = [self.panel_elements(entry) * entry.bytes_an_element for entry in self.entries]
-        return self.options.threads * max(needs, default=0)
+        return self.options.threads * max((self.portion(entry).nbytes for entry in self.entries), default=0)
 
     def to_json(self) -> dict[str, object]:
         """The plan for machines; the same for every thread count and budget."""
@@ -119,7 +101,10 @@ class Plan:
     @property
     def digest(self) -> str:
         """blake3 of the plan: equal digests write equal bytes from equal sources."""
-        return blake3(json.dumps(self.to_json(), sort_keys=True).encode()).hexdigest()
+        hasher = blake3()
+        for piece in json.JSONEncoder(sort_keys=True).iterencode(self.to_json()):
+            hasher.update(piece.encode())
+        return hasher.hexdigest()
 
 
 def entry_json(entry: Entry) -> dict[str, object]:

@@ -253,7 +253,8 @@ def listing(mapping: Mapping) -> dict[str, object]:
             "containers": list(proof.containers),
             "note": proof.note,
         })  # fmt: skip
-    return {"name": mapping.name, "about": mapping.about, "classes": classes}
+    architectures = [each["class"] for each in classes]
+    return {"name": mapping.name, "about": mapping.about, "architectures": architectures, "classes": classes}
 
 
 def mappings_table(rows: Sequence[dict[str, Any]]) -> RenderableType:

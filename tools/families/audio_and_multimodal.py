@@ -73,8 +73,8 @@ _BLIP_TEXT = {
     "pad_token_id": 0,
 }
 _GROUPVIT_VISION = _CLIP_VISION | {
-    "depths": [2, 1, 3],
-    "num_hidden_layers": 6,
+    "depths": [1, 2, 1],
+    "num_hidden_layers": 4,
     "num_group_tokens": [8, 5, 0],
     "num_output_groups": [8, 6, 4],  # the first stage puts out as many as the second one's projector takes in
     "assign_mlp_ratio": [0.5, 2],
@@ -281,7 +281,7 @@ FAMILIES = {
                 "image_size": 16,
                 "patch_size": 5,
                 "intermediate_size": 44,
-                "num_hidden_layers": 3,
+                "num_hidden_layers": 2,
                 "num_attention_heads": 3,
             },
             "perceiver_config": {

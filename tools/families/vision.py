@@ -80,7 +80,7 @@ FAMILIES = {
             "DeiTForImageClassificationWithTeacher": labels(5),
         },
         inputs=_masked,
-        golden="DeiTForMaskedImageModeling",
+        golden="DeiTForImageClassificationWithTeacher",
     ),
     "swin": Family(
         {
@@ -110,7 +110,7 @@ FAMILIES = {
     "cvt": Family(
         {
             "embed_dim": [8, 12, 18],
-            "depth": [1, 2, 3],
+            "depth": [1, 2, 3],  # fewer in the last two and TensorFlow fails
             "num_heads": [1, 2, 3],
             "mlp_ratio": [2.0, 3.0, 4.0],
             "qkv_bias": [True, False, True],
@@ -164,13 +164,13 @@ FAMILIES = {
     ),
     "mobilevit": Family(
         {
-            "hidden_sizes": [12, 16, 20],
-            "neck_hidden_sizes": [4, 6, 9, 10, 14, 18, 22],
+            "hidden_sizes": [4, 6, 8],
+            "neck_hidden_sizes": [2, 3, 5, 7, 9, 10, 12],
             "num_attention_heads": 2,
             "mlp_ratio": 1.5,
             "expand_ratio": 3.0,
             "image_size": 64,
-            "aspp_out_channels": 26,
+            "aspp_out_channels": 11,
         },
         {
             "MobileViTForImageClassification": labels(5),
@@ -206,8 +206,8 @@ FAMILIES = {
         {"SegformerForImageClassification": labels(5), "SegformerForSemanticSegmentation": labels(7)},
         golden="SegformerForSemanticSegmentation",
         skip={
-            "SegformerDecodeHead": "its one input is a list of feature maps, which has no name; "
-            "SegformerForSemanticSegmentation holds all of it"
+            "SegformerDecodeHead": "its one input is a list of feature maps, which has no name, and transformers 5 "
+            "has it as a module only; SegformerForSemanticSegmentation holds all of it"
         },
     ),
     "swiftformer": Family(

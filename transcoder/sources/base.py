@@ -17,6 +17,7 @@ import numpy as np
 
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.links import refuse_link
+from transcoder.pagecache import forget
 from transcoder.sources.remote import RemotePath
 from transcoder.tensors import TensorSpec
 
@@ -29,8 +30,12 @@ S = TypeVar("S")
 class Extent:
     """Where a variable's bytes lie contiguous, little-endian and in C order."""
 
-    path: Location
+    file: RangeFile
     offset: int
+
+    @property
+    def path(self) -> Location:
+        return self.file.path
 
 
 class Source(Protocol):
@@ -139,6 +144,22 @@ class RangeFile(Closing):
                 done += count
         except OSError as error:
             raise unreadable(self.path, error) from error
+
+    def read_runs(self, start: int, pitch: int, run: int, buffer: memoryview, what: str) -> None:
+        """Fill `buffer` with runs of `run` bytes that begin every `pitch` bytes from `start`; not of a remote file."""
+        try:
+            for at in range(0, len(buffer), run):
+                count = os.preadv(self._fd, (buffer[at : at + run],), start)
+                if count != run:
+                    self.read_into(start + count, buffer[at + count : at + run], what)
+                start += pitch
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+
+    def forget(self, start: int, length: int) -> None:
+        """Let the system drop a range from its page cache."""
+        if self._remote is None:
+            forget(self._fd, start, length)
 
     def read(self, start: int, length: int, what: str, end: int | None = None) -> bytes:
         """`length` bytes from `start`; refuses before allocating what the file can't hold.

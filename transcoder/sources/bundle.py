@@ -63,10 +63,10 @@ class Bundle:
         self._stored = stored
         self._check_parts()
         self.titles: dict[str, str] = {}  # what messages call an entry, where its key says little
-        self._files: list[RangeFile] = []
+        self.files: list[RangeFile] = []
         try:
             for path in self.paths:
-                self._files.append(_data_file(path))
+                self.files.append(_data_file(path))
             self._check_extents()
         except BaseException:
             self.close()
@@ -164,7 +164,7 @@ class Bundle:
 
     def _check_extents(self) -> None:
         for entry in self._stored.values():
-            file = self._files[entry.shard]
+            file = self.files[entry.shard]
             if entry.offset < 0 or entry.size < 0 or entry.offset + entry.size > file.size:
                 raise damaged(
                     file.path,
@@ -196,7 +196,7 @@ class Bundle:
         if not verified and start != seen:
             self.verify(key)
             verified = True
-        self._files[entry.shard].read_into(entry.offset + start, buffer, key, entry.offset + entry.size)
+        self.files[entry.shard].read_into(entry.offset + start, buffer, key, entry.offset + entry.size)
         if verified:
             return
         crc = crc32c.crc32c(buffer, crc)
@@ -214,7 +214,7 @@ class Bundle:
         crc = 0
         for start in range(0, entry.size, CHUNK):
             piece = scratch[: min(CHUNK, entry.size - start)]
-            self._files[entry.shard].read_into(entry.offset + start, piece, key, entry.offset + entry.size)
+            self.files[entry.shard].read_into(entry.offset + start, piece, key, entry.offset + entry.size)
             crc = crc32c.crc32c(piece, crc)
         self._conclude(entry, crc)
 
@@ -242,7 +242,7 @@ class Bundle:
         """
         entry = self.entries[key]
         path = self.paths[entry.shard]
-        data = self._files[entry.shard].read(entry.offset, entry.size, key)
+        data = self.files[entry.shard].read(entry.offset, entry.size, key)
         try:
             length, at = varint(data, 0)
         except WireError as error:
@@ -258,7 +258,7 @@ class Bundle:
         return data[at + 4 :]
 
     def close(self) -> None:
-        for file in self._files:
+        for file in self.files:
             file.close()
 
 

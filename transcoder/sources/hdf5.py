@@ -294,7 +294,7 @@ class HDF5:
         """Where the raw bytes lie, if they do so contiguous and little-endian."""
         if dataset.offset is None or dataset.swap:
             return None
-        return Extent(self.path, self._base + dataset.offset)
+        return Extent(self._file, self._base + dataset.offset)
 
     def _read_chunks(self, dataset: Dataset, start: int, buffer: memoryview) -> None:
         row = dataset.nbytes // dataset.shape[0]

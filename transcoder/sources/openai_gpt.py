@@ -78,7 +78,7 @@ class OpenAIGPT(Closing):
         piece = bisect_right(self._starts, at) - 1
         if not nbytes or at + nbytes > self._starts[piece + 1]:
             return None
-        return Extent(self._files[piece].path, self._first[piece] + at - self._starts[piece])
+        return Extent(self._files[piece], self._first[piece] + at - self._starts[piece])
 
     def files(self) -> tuple[Location, ...]:
         return (self.path / SHAPES, *(file.path for file in self._files))

@@ -83,7 +83,7 @@ class TFCheckpoint(Closing):
         entry = self._bundle.entries[key]
         if not self._bundle.contiguous(key):
             return None
-        return Extent(self._bundle.paths[entry.shard], entry.offset)
+        return Extent(self._bundle.files[entry.shard], entry.offset)
 
     def files(self) -> tuple[Location, ...]:
         return (self._bundle.index, *self._bundle.paths)

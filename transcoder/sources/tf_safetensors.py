@@ -70,7 +70,7 @@ class TFSafetensors(Closing):
 
     def extent(self, name: str) -> Extent | None:
         place = self._places[name]
-        return Extent(place.file.path, place.offset)
+        return Extent(place.file, place.offset)
 
     def files(self) -> tuple[Location, ...]:
         shards = tuple(file.path for file in self._files)

@@ -158,7 +158,7 @@ class TFV1Checkpoint(Closing):
     def extent(self, name: str) -> Extent | None:
         (_, key), *more = self._parts[name]
         payload = self._payloads[key]
-        return None if more or payload.varints else Extent(payload.table.file.path, payload.start)
+        return None if more or payload.varints else Extent(payload.table.file, payload.start)
 
     def files(self) -> tuple[Location, ...]:
         return tuple(file.path for file in self._files)

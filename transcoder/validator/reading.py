@@ -1,15 +1,16 @@
 """The validator's own eyes: source variables and output tensors, read by other routes than the converter's.
 
 HDF5 through h5py datasets; safetensors through their library. Bundles, zip archives and what lies on a server have
-no second reader here: they are read whole through `sources`, bundles with every tensor against its stored crc32c.
+no second reader here: they are read through `sources`, bundles with every tensor against its stored crc32c.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import h5py
 import numpy as np
@@ -20,8 +21,11 @@ from transcoder.sources import Source
 from transcoder.sources.keras_h5 import name_list
 from transcoder.sources.names import below, common_scope, names_by_layer, stripped, tidy
 from transcoder.tensors import BY_SAFETENSORS
+from transcoder.validator.boxes import Box, Shape, lengths, runs, slices, split, whole
+from transcoder.validator.mapped import Mapped
 
 Array = NDArray[np.generic]
+PART = 1 << 20  # elements of a variable at a time
 
 
 class Reader(Protocol):
@@ -33,8 +37,13 @@ class Reader(Protocol):
 
     def dtype(self, name: str) -> str: ...
 
-    def read(self, name: str) -> Array:
-        """The whole variable. Raises KeyError where there is none of the name."""
+    def shape(self, name: str) -> Shape: ...
+
+    def read(self, name: str, box: Box | None = None) -> Array:
+        """The whole variable, or a part of it. Safe to call from several threads.
+
+        Raises KeyError where there is none of the name.
+        """
         ...
 
 
@@ -52,8 +61,11 @@ class RenamedReader:
     def dtype(self, name: str) -> str:
         return self._reader.dtype(self._names[name])
 
-    def read(self, name: str) -> Array:
-        return self._reader.read(self._names[name])
+    def shape(self, name: str) -> Shape:
+        return self._reader.shape(self._names[name])
+
+    def read(self, name: str, box: Box | None = None) -> Array:
+        return self._reader.read(self._names[name], box)
 
 
 class H5Reader:
@@ -79,8 +91,8 @@ class H5Reader:
         scope = common_scope(raw)
 
         def differ(name: str) -> bool:
-            first, *others = (file[where][()] for where in raw[name].values())
-            return not scope and not all(np.array_equal(_bits(first), _bits(other)) for other in others)
+            first, *others = (file[where] for where in raw[name].values())
+            return not scope and not all(_equal(first, other) for other in others)
 
         places: dict[str, list[tuple[h5py.File, str]]] = {}
         for (layer, weight), name in names_by_layer(
@@ -113,8 +125,12 @@ class H5Reader:
             return str(dataset.attrs["dtype"])  # Keras 3's bfloat16
         return str(np.dtype(dataset.dtype.newbyteorder("=")))
 
-    def read(self, name: str) -> Array:
-        first, *others = (self._dataset(place)[()] for place in self._places[name])
+    def shape(self, name: str) -> Shape:
+        return tuple(self._dataset(self._places[name][0]).shape)
+
+    def read(self, name: str, box: Box | None = None) -> Array:
+        part = () if box is None else slices(box)
+        first, *others = (self._dataset(place)[part] for place in self._places[name])
         for other in others:
             if not np.array_equal(_bits(first), _bits(other)):
                 raise SourceError(
@@ -143,22 +159,23 @@ class SafetensorsReader:
     route = "the safetensors library"
 
     def __init__(self, paths: Sequence[Path]) -> None:
-        from safetensors import safe_open
-
-        files: list[Any] = [safe_open(str(path), framework="np") for path in paths]
-        self._places = {stripped(key): (file, key) for file in files for key in file.keys()}  # noqa: SIM118
+        self._files = Mapped()
+        self._places = {stripped(key): (path, key) for path in paths for key in self._files.open(path, "np").keys()}  # noqa: SIM118
 
     def names(self) -> list[str]:
         return list(self._places)
 
     def dtype(self, name: str) -> str:
-        file, key = self._places[name]
-        return BY_SAFETENSORS[file.get_slice(key).get_dtype()].name
+        path, key = self._places[name]
+        return BY_SAFETENSORS[self._files.open(path, "np").get_slice(key).get_dtype()].name
 
-    def read(self, name: str) -> Array:
-        file, key = self._places[name]
-        values: Array = file.get_tensor(key)
-        return values
+    def shape(self, name: str) -> Shape:
+        path, key = self._places[name]
+        return tuple(self._files.open(path, "np").get_slice(key).get_shape())
+
+    def read(self, name: str, box: Box | None = None) -> Array:
+        path, key = self._places[name]
+        return self._files.read(path, key, box)
 
 
 class ArraysReader:
@@ -178,15 +195,23 @@ class ArraysReader:
     def dtype(self, name: str) -> str:
         return str(self._rows[0].dtype)
 
-    def read(self, name: str) -> Array:
-        shape = self._shapes[name]
-        stop = self._ends[name]
-        start = stop - int(np.prod(shape))
-        pieces, at = [], 0
+    def shape(self, name: str) -> Shape:
+        return tuple(self._shapes[name])
+
+    def read(self, name: str, box: Box | None = None) -> Array:
+        shape = self.shape(name)
+        box = whole(shape) if box is None else box
+        first = self._ends[name] - math.prod(shape)
+        pieces = [
+            piece for start, count in runs(box, shape) for piece in self._run(first + start, first + start + count)
+        ]
+        return np.concatenate(pieces).reshape(lengths(box))
+
+    def _run(self, start: int, stop: int) -> Iterator[Array]:
+        at = 0
         for row in self._rows:
-            pieces.append(row[max(0, start - at) : max(0, stop - at)])
+            yield row[max(0, start - at) : max(0, stop - at)]
             at += len(row)
-        return np.concatenate(pieces).reshape(shape)
 
 
 # What a source has verified by the time a variable was read whole; a Keras 3 one that comes here is an archive.
@@ -196,7 +221,7 @@ CHECKED = dict.fromkeys(("saved-model", "tf-checkpoint", "tf1-v1-checkpoint"), "
 
 
 class SourceReader:
-    """Variables through the converter's own source, whole, with the checksums that it has verified."""
+    """Variables through the converter's own source, with the checksums that it has verified."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
@@ -209,12 +234,21 @@ class SourceReader:
     def dtype(self, name: str) -> str:
         return self._source.specs[name].dtype.name
 
-    def read(self, name: str) -> Array:
+    def shape(self, name: str) -> Shape:
+        return self._source.specs[name].shape
+
+    def read(self, name: str, box: Box | None = None) -> Array:
         spec = self._source.specs[name]
-        data = bytearray(spec.nbytes)
-        if data:
-            self._source.read_into(name, 0, memoryview(data))
-        return np.frombuffer(data, dtype=spec.dtype.numpy).reshape(spec.shape)
+        box = whole(spec.shape) if box is None else box
+        values = np.empty(lengths(box), spec.dtype.numpy)
+        if values.size:
+            data = values.reshape(-1).view(np.uint8).data
+            at = 0
+            for start, count in runs(box, spec.shape):
+                end = at + count * spec.dtype.size
+                self._source.read_into(name, start * spec.dtype.size, data[at:end])
+                at = end
+        return values
 
 
 def reader_for(source: Source) -> Reader:
@@ -237,6 +271,13 @@ def reader_for(source: Source) -> Reader:
             return SourceReader(source)
 
 
+def _equal(first: h5py.Dataset, other: h5py.Dataset) -> bool:
+    if first.shape != other.shape:
+        return False
+    parts = split(whole(first.shape), range(len(first.shape)), PART)
+    return all(np.array_equal(_bits(first[slices(part)]), _bits(other[slices(part)])) for part in parts)
+
+
 def _bits(values: Array) -> Array:
     return np.ascontiguousarray(values).reshape(-1).view(np.uint8)
 
@@ -247,6 +288,7 @@ class Output:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.problems: list[Problem] = []
+        self._mapped = Mapped()
         index = directory / "model.safetensors.index.json"
         single = directory / "model.safetensors"
         self.index: dict[str, object] | None = None
@@ -314,16 +356,9 @@ class Output:
         piece = self._open[self.file_of[name]].get_slice(name)  # type: ignore[attr-defined]  # no stubs
         return piece.get_dtype(), tuple(piece.get_shape())
 
-    def read(self, name: str) -> Array:
-        """A tensor; bfloat16, which the library gives to torch alone, as its 16 raw bits."""
-        if self.spec(name)[0] != "BF16":
-            return self._open[self.file_of[name]].get_tensor(name)  # type: ignore[attr-defined, no-any-return]
-        import torch
-        from safetensors import safe_open
-
-        with safe_open(str(self.directory / self.file_of[name]), framework="pt") as shard:
-            raw: Array = shard.get_tensor(name).view(torch.uint16).numpy()
-            return raw
+    def read(self, name: str, box: Box | None = None) -> Array:
+        """A tensor, or a part of it; bfloat16 as its 16 raw bits. Safe to call from several threads."""
+        return self._mapped.read(self.directory / self.file_of[name], name, box)
 
 
 _SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4, "U32": 4, "F32": 4,

@@ -1,8 +1,14 @@
-"""Level `weights`: every output tensor recomputed from the source in plain NumPy and compared bit for bit."""
+"""Level `weights`: every output tensor recomputed from the source in plain NumPy and compared bit for bit.
+
+By boxes of a few megabytes, so that memory is flat, whatever a tensor's size.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 from blake3 import blake3
@@ -10,12 +16,16 @@ from numpy.typing import NDArray
 
 from transcoder.errors import Problem
 from transcoder.mapping import Assignment, Table
-from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose, ZeroRows
 from transcoder.tensors import BY_NAME, format_bytes
+from transcoder.validator.boxes import Box, Shape, lengths, slices, split, whole
 from transcoder.validator.reading import Output, Reader
+from transcoder.validator.recompute import Expected
 from transcoder.validator.report import Level
 
 Array = NDArray[np.generic]
+PART = 1 << 22  # bytes of a tensor at a time
+TILE = 128  # rows and columns that are compared at a time
+THREADS = 2
 
 
 def check_weights(
@@ -49,15 +59,19 @@ def check_weights(
     digests = _claimed_digests(receipt)
     sizes = dict(output.sizes())
     total, compared, equal = sum(sizes.values()), 0, 0
-    for name in (name for name in assignments if name in output.file_of):
-        difference = _difference(assignments, name, sources, reader, output, dtype, digests)
-        if difference is None:
-            equal += 1
-        else:
-            wrong(name, *difference)
-        compared += sizes[name]
-        if progress is not None:
-            progress(sizes[name], total)
+    present = [name for name in assignments if name in output.file_of]
+    with ThreadPoolExecutor(THREADS) as pool:
+        differences = pool.map(
+            lambda name: _difference(assignments, name, sources, reader, output, dtype, digests), present
+        )
+        for name, difference in zip(present, differences, strict=True):
+            if difference is None:
+                equal += 1
+            else:
+                wrong(name, *difference)
+            compared += sizes[name]
+            if progress is not None:
+                progress(sizes[name], total)
     summary = f"{equal} of {len(assignments)} tensors bit-equal ({format_bytes(compared)}), read through {reader.route}"
     if dtype != "keep":
         summary += f", floats cast to {dtype}"
@@ -86,77 +100,52 @@ def _difference(
     missing = [source for source in assignment.sources if source not in sources]
     if missing:
         return "a tensor", f"none: the source has no {', '.join(missing)}"
-    wanted_dtype, expected = _recompute(assignment, reader, dtype)
+    expected = Expected(assignment, reader, dtype)
     found_dtype, shape = output.spec(name)
-    if (found_dtype, shape) != (BY_NAME[wanted_dtype].safetensors, expected.shape):
-        return f"{found_dtype} {list(shape)}", f"{wanted_dtype} {list(expected.shape)}"
-    actual = np.ascontiguousarray(output.read(name))
-    a, b = actual.reshape(-1).view(np.uint8), np.ascontiguousarray(expected).reshape(-1).view(np.uint8)
-    if not np.array_equal(a, b):
-        width = BY_NAME[wanted_dtype].size
-        count = int(np.count_nonzero((a != b).reshape(-1, width).any(axis=1)))
-        first = int(np.flatnonzero(a != b)[0]) // width
-        index = tuple(int(i) for i in np.unravel_index(first, shape))
-        return f"{count} of {actual.size} values differ, the first at {list(index)}", "the source's bits"
-    digest = blake3(a.data).hexdigest() if name in digests else ""
-    if digest != digests.get(name, ""):
-        return f"blake3 {digest[:16]}...", f"{digests[name][:16]}..., as the receipt says"
+    if (found_dtype, shape) != (BY_NAME[expected.dtype].safetensors, expected.shape):
+        return f"{found_dtype} {list(shape)}", f"{expected.dtype} {list(expected.shape)}"
+    width = BY_NAME[expected.dtype].size
+    axis = expected.first_axis
+    hasher = blake3() if name in digests else None
+    count, firsts = 0, []
+    for box in split(whole(shape), [axis, *(i for i in range(len(shape)) if i != axis)], PART // width):
+        actual = np.ascontiguousarray(output.read(name, box)).reshape(lengths(box))  # NumPy gives a scalar an axis
+        if hasher is not None and axis == 0:
+            hasher.update(_bytes(actual))
+        unequal = _unequal(actual, expected.read(box), width)
+        if unequal is not None:
+            count += int(np.count_nonzero(unequal))
+            index = np.unravel_index(int(np.argmax(unequal)), actual.shape)
+            firsts.append([int(i) + start for i, (start, _) in zip(index, box, strict=True)])
+    if count:
+        return f"{count} of {math.prod(shape)} values differ, the first at {min(firsts)}", "the source's bits"
+    if hasher is not None and axis != 0:
+        for box in split(whole(shape), range(len(shape)), PART // width):
+            hasher.update(_bytes(output.read(name, box)))
+    if hasher is not None and hasher.hexdigest() != digests[name]:
+        return f"blake3 {hasher.hexdigest()[:16]}...", f"{digests[name][:16]}..., as the receipt says"
     return None
 
 
-def _recompute(assignment: Assignment, reader: Reader, policy: str) -> tuple[str, Array]:
-    """A target's dtype name and values, from whole arrays."""
-    arrays = [reader.read(name) for name in assignment.sources]
-    dtype = reader.dtype(assignment.sources[0]) if assignment.sources else ""
-    for op in assignment.ops:
-        if isinstance(op, Concat):
-            arrays = [np.concatenate(arrays, axis=op.axis)]
-        elif isinstance(op, Fill):
-            arrays = [np.full(op.shape, op.value, BY_NAME[op.dtype].numpy)]
-            dtype = op.dtype
-        elif isinstance(op, Cast):
-            arrays = [_cast(array, dtype, op.dtype) for array in arrays]
-            dtype = op.dtype
-        else:
-            arrays = [_apply(op, array) for array in arrays]
-    (result,) = arrays
-    if policy != "keep" and BY_NAME[dtype].is_float and dtype != policy:
-        return policy, _cast(result, dtype, policy)
-    return dtype, result
+def _bytes(values: Array) -> memoryview:
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
 
 
-def _apply(op: Op, array: Array) -> Array:
-    match op:
-        case Transpose(perm):
-            return np.transpose(array, perm)
-        case Reshape(shape):
-            return np.reshape(array, shape)
-        case Squeeze(axes):
-            return np.squeeze(array, axes)
-        case ZeroRows(start, stop):
-            keep = np.ones(len(array), array.dtype)
-            keep[start:stop] = 0
-            zeroed: Array = np.where(keep.reshape(-1, *[1] * (array.ndim - 1)) != 0, array, np.zeros_like(array))
-            return zeroed
-        case Slice(axis, start, stop, _):
-            return np.take(array, range(start, stop), axis)
-        case _:
-            raise AssertionError(op)
+def _tiles(shape: Shape) -> Iterator[Box]:
+    for i, j in itertools.product(range(0, shape[0], TILE), range(0, shape[1], TILE)):
+        yield (i, i + TILE), (j, j + TILE)
 
 
-def _cast(array: Array, dtype: str, target: str) -> Array:
-    """By torch's own rounding where bfloat16 is in play, by NumPy's elsewhere."""
-    if "bfloat16" not in (dtype, target):
-        with np.errstate(over="ignore", under="ignore"):
-            return array.astype(BY_NAME[target].numpy)
-    import torch
-
-    tensor = torch.from_numpy(np.ascontiguousarray(array))
-    if dtype == "bfloat16":
-        tensor = tensor.view(torch.bfloat16)
-    tensor = tensor.to(getattr(torch, target))
-    result: Array = tensor.view(torch.uint16).numpy() if target == "bfloat16" else tensor.numpy()
-    return result
+def _unequal(actual: Array, expected: Array, width: int) -> NDArray[np.bool_] | None:
+    """Where the bits of two arrays of one shape differ, flat in C order; None where they nowhere do."""
+    a, b = actual.view(f"u{width}"), expected.view(f"u{width}")
+    if a.ndim == 2:
+        # A transposed array is compared by tiles: what lies far apart in one of the two is met while it is near.
+        if all(np.array_equal(a[slices(tile)], b[slices(tile)]) for tile in _tiles(a.shape)):
+            return None
+    elif np.array_equal(a, b):
+        return None
+    return np.asarray(a != b).reshape(-1)
 
 
 def _claimed_digests(receipt: Mapping[str, object]) -> dict[str, str]:
