@@ -43,12 +43,8 @@ def _no_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
 def _check_depth(value: object) -> None:
     level = [value]
     for _ in range(DEEPEST + 1):
-        level = [
-            inner
-            for outer in level
-            if isinstance(outer, (list, dict))
-            for inner in (outer if isinstance(outer, list) else outer.values())
-        ]
-        if not level:
+        outer = [each for each in level if isinstance(each, (list, dict))]
+        if not outer:
             return
+        level = [inner for each in outer for inner in (each if isinstance(each, list) else each.values())]
     raise ValueError("nested too deep")

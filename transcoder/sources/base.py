@@ -16,8 +16,8 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.links import refuse_link
 from transcoder.pagecache import forget
+from transcoder.sources.links import refuse_link
 from transcoder.sources.remote import RemotePath
 from transcoder.tensors import TensorSpec
 

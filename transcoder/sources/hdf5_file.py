@@ -79,6 +79,21 @@ def look_through(file: Ranges, size: int) -> None:
                     _look_at(item)
 
 
+def small_file() -> bytes:
+    """An HDF5 file with something of all that may be met in one."""
+    written = io.BytesIO()
+    with h5py.File(written, "w") as file:
+        group = file.create_group("group")
+        group.attrs["names"] = np.array([b"a", b"b"])
+        group.attrs["version"] = b"2"
+        group.attrs["text"] = "ü"
+        group.create_dataset("contiguous", data=np.ones((2, 3), ">f4"))
+        group.create_dataset("chunked", data=np.ones((2, 3), "<f2"), compression="gzip", fletcher32=True)
+        group.create_dataset("text", data=["a"], dtype=h5py.string_dtype())
+        group["soft"] = h5py.SoftLink("/nowhere")
+    return written.getvalue()
+
+
 def _look_at(item: h5py.Dataset) -> None:
     list(item.attrs.items())
     properties = item.id.get_create_plist()

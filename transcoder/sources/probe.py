@@ -7,6 +7,7 @@ against faults of libhdf5, not against code that one would let in.
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import signal
@@ -14,6 +15,7 @@ import socket
 import struct
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from transcoder.errors import Problem, SourceError
@@ -21,9 +23,9 @@ from transcoder.sources.base import Location, RangeFile
 
 REQUEST = struct.Struct("<QQ")  # first byte and count
 LARGEST = 1 << 26  # bytes asked for at once
-MEMORY = 1 << 30  # bytes that the structure may take, beyond what the libraries do
+MEMORY = 1 << 28  # bytes that the structure may take, beyond what the libraries do
 SECONDS = 4  # of processor time: thousands of datasets take one
-OUT_OF_MEMORY = 3
+OUT_OF_MEMORY, OPENED = 3, 4
 
 
 def probe(file: RangeFile, base: int, size: int, *, memory: int = MEMORY, seconds: int = SECONDS) -> None:
@@ -46,21 +48,21 @@ def probe(file: RangeFile, base: int, size: int, *, memory: int = MEMORY, second
         finally:
             ours.close()
             code = child.wait()
-    if code < 0 or code == OUT_OF_MEMORY:
-        found = "no end of memory" if code == OUT_OF_MEMORY else f"{signal.Signals(-code).name} in libhdf5"
-        raise _unreadable(file.path, found)
+    if code < 0:
+        raise _unreadable(file.path, f"{signal.Signals(-code).name} in libhdf5")
+    if code:
+        found = {OUT_OF_MEMORY: "no end of memory", OPENED: "that it opens another file"}
+        raise _unreadable(file.path, found.get(code, f"exit code {code} of what looked through it"))
 
 
 def _serve(ours: socket.socket, file: RangeFile, base: int, size: int) -> None:
     """Give the child the bytes that it asks for, until it has ended."""
-    while len(request := ours.recv(REQUEST.size, socket.MSG_WAITALL)) == REQUEST.size:
-        start, count = REQUEST.unpack(request)
-        if count > LARGEST or start + count > size:
-            return
-        try:
+    with suppress(ConnectionError):  # it died
+        while len(request := ours.recv(REQUEST.size, socket.MSG_WAITALL)) == REQUEST.size:
+            start, count = REQUEST.unpack(request)
+            if count > LARGEST or start + count > size:
+                return
             ours.sendall(file.read(base + start, count, "the structure"))
-        except OSError:  # it died meanwhile
-            return
 
 
 def _unreadable(path: Location, found: str) -> SourceError:
@@ -68,6 +70,16 @@ def _unreadable(path: Location, found: str) -> SourceError:
         f"{path.name} is damaged",
         Problem(str(path), found, "a file whose structure can be read", "do not trust this file; fetch it again"),
     )
+
+
+class _Bytes:
+    """A file in memory, as what `look_through` reads from."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def read_into(self, start: int, buffer: memoryview, what: str) -> None:
+        buffer[:] = self._data[start : start + len(buffer)]
 
 
 class _Asking:
@@ -88,8 +100,11 @@ class _Asking:
 
 
 def _child(descriptor: int, size: int, memory: int, seconds: int) -> None:
-    from transcoder.sources.hdf5_file import look_through
+    from transcoder.sources.hdf5_file import look_through, small_file
 
+    # What Python and h5py load when it is first needed, they could not load any more.
+    small = small_file()
+    look_through(_Bytes(small), len(small))
     with Path("/proc/self/statm").open() as statm:
         own = int(statm.read().split()[0]) * resource.getpagesize()
     for kind, most in (
@@ -107,7 +122,9 @@ def _child(descriptor: int, size: int, memory: int, seconds: int) -> None:
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
     except Exception as error:  # whatever it is, this process's parent meets it again
-        os._exit(OUT_OF_MEMORY if "allocat" in str(error) else 0)
+        if isinstance(error, OSError) and error.errno == errno.EMFILE:
+            os._exit(OPENED)
+        os._exit(OUT_OF_MEMORY if "memory allocation failed" in str(error) else 0)
     os._exit(0)  # libhdf5's own clearing up would call back for bytes
 
 
