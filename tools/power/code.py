@@ -18,7 +18,7 @@ import importlib.util
 import json
 import os
 import random
-import signal
+import resource
 import sys
 import time
 from collections.abc import Iterator
@@ -37,7 +37,7 @@ TESTS = {
     "mapping.parse": ["tests/test_mapping.py"],
 }
 OPTIONS = ["-x", "-q", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-SECONDS = 90  # for a module's tests; a mutant that takes longer is noticed
+SECONDS = 90  # of processor time for a module's tests; a mutant that takes longer is noticed
 COMPARE = {ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
            ast.In: ast.NotIn, ast.NotIn: ast.In, ast.Is: ast.IsNot, ast.IsNot: ast.Is}  # fmt: skip
 OPERATE = {ast.Add: ast.Sub, ast.Sub: ast.Add, ast.Mult: ast.Add, ast.FloorDiv: ast.Mult, ast.Mod: ast.FloorDiv,
@@ -136,7 +136,7 @@ def noticed(name: str, path: Path, tree: ast.Module | None, seconds: float) -> b
     """Whether the tests fail with the mutant, or with the module itself where there is none."""
     pid = os.fork()
     if pid == 0:
-        signal.alarm(int(seconds))
+        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds)))
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 1)
         os.dup2(null, 2)
