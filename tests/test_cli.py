@@ -442,11 +442,18 @@ def modules_below(path: Path) -> list[Path]:
     return found
 
 
-def test_no_file_outside_the_validator_imports_a_framework_or_pickle() -> None:
+def test_no_file_but_of_the_validator_and_of_load_imports_a_framework_and_none_pickle() -> None:
     for path in modules_below(PACKAGE):
-        if "validator" not in path.relative_to(PACKAGE).parts:
+        if not {"validator", "pytorch"} & set(path.relative_to(PACKAGE).parts):
             found = {name.partition(".")[0] for name in imports(path)} & BANNED
             assert not found, f"{path.name} imports {found}"
+
+
+def test_nothing_but_the_public_names_imports_what_load_is_made_of() -> None:
+    for path in modules_below(PACKAGE):
+        relative = path.relative_to(PACKAGE).parts
+        if "pytorch" not in relative and relative != ("__init__.py",):
+            assert not [name for name in imports(path) if name.startswith("transcoder.pytorch")], path
 
 
 def test_nothing_unpickles_evaluates_or_loads_arrays_with_objects() -> None:

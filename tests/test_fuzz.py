@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 import pytest
+import targets
 
 from cases import GOLDEN
-from fuzz import targets
 from transcoder.sources import bundle, sstable
 
 TRIES = 30

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from transcoder.mapping import load_mapping
     from transcoder.pipeline import Receipt, convert, plan
     from transcoder.planner import Plan
+    from transcoder.pytorch import StateDict, load
     from transcoder.sources import Source, open_source
     from transcoder.tensors import TensorSpec
     from transcoder.validator import Report, validate
@@ -42,6 +43,7 @@ _HOMES = {
     ),
     "transcoder.mapping": ("load_mapping",),
     "transcoder.planner": ("Plan",),
+    "transcoder.pytorch": ("StateDict", "load"),
     "transcoder.sources": ("Source", "open_source"),
     "transcoder.tensors": ("TensorSpec",),
     "transcoder.validator": ("Report", "validate"),
@@ -57,6 +59,7 @@ __all__ = [
     "Report",
     "Source",
     "SourceError",
+    "StateDict",
     "TensorSpec",
     "TranscodeError",
     "UsageError",
@@ -64,6 +67,7 @@ __all__ = [
     "WriteError",
     "__version__",
     "convert",
+    "load",
     "load_mapping",
     "open_source",
     "plan",

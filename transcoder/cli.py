@@ -141,6 +141,7 @@ def convert(src: Path | str, out: Path | str, as_json: bool, **options: Any) -> 
 @click.option("--reference-python", type=_path, metavar="FILE", envvar="TRANSCODE_REFERENCE_PYTHON",
               help="A Python that has tensorflow and transformers 4.  [env: TRANSCODE_REFERENCE_PYTHON]")  # fmt: skip
 @click.option("--report", type=_path, metavar="FILE", help="Where the report goes.  [default: OUT/validation.json]")
+@click.option("--page", type=_path, metavar="FILE", help="Also write the report as one HTML page.")
 @_json
 def validate(src: Path | str, out: Path, as_json: bool, **options: Any) -> None:
     """Prove that OUT holds the same model as SRC."""

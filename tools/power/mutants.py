@@ -26,6 +26,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 warnings.simplefilter("ignore")
 
+import damage_of_files  # noqa: E402, F401  (it adds its kinds)
 from damage import KINDS, Nothing, Output  # noqa: E402  (threads are set before torch is imported)
 
 import transcoder  # noqa: E402

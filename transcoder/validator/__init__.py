@@ -19,11 +19,12 @@ import numpy as np
 
 from transcoder._version import __version__
 from transcoder.errors import PlanError, Problem, TranscodeError, UsageError, ValidationError
-from transcoder.mapping import choose, expand, find_mappings, load_mapping
+from transcoder.mapping import Table, choose, expand, find_mappings, load_mapping
 from transcoder.modelconfig import ModelConfig, find_config, read_config
 from transcoder.options import DTYPES
 from transcoder.sources import Source, check_unchanged, open_source
 from transcoder.validator.configuration import differences
+from transcoder.validator.details import Details, find_dropped
 from transcoder.validator.reading import Output, Reader, RenamedReader, claims, reader_for
 from transcoder.validator.report import INSTALL, Level, Report, not_run
 
@@ -44,6 +45,7 @@ def validate(
     truth: str = "auto",
     reference_python: str | PathLike[str] | None = None,
     report: str | PathLike[str] | None = None,
+    page: str | PathLike[str] | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Compare a converted directory with its source.
@@ -53,7 +55,8 @@ def validate(
     says what computes the true outputs: "tensorflow" (transformers 4's model
     class, in the interpreter `reference_python` or this one), "numpy", or "auto", the first of these that is at
     hand; "signature" also runs a SavedModel's own graph, which is code: only for files that you trust. The
-    report is written to `report`, by default OUT/validation.json.
+    report is written to `report`, by default OUT/validation.json, and where `page` names a file, as one HTML page
+    that needs nothing else, with how the values are distributed and how far they are from the source's.
 
     Failing levels are in the report, not raised. Raises SourceError, MappingError or ValidationError where
     there is nothing to compare.
@@ -76,6 +79,7 @@ def validate(
     given = load_mapping(str(mapping)) if mapping is not None else None
     candidates = [given] if given is not None else find_mappings(config.model_type, architecture)
     levels: list[Level] = []
+    details = Details(statistics=page is not None)
     with open_source(source) as opened:
         original = _original(opened, source_config)
         reader: Reader = reader_for(opened)
@@ -83,11 +87,12 @@ def validate(
         table, called = choose(candidates, architecture, config.values, reader.names(), str(config.path))
         reader = RenamedReader(reader, called)
         rules = expand(table, architecture, config.over(table.config))
+        _describe(details, opened, reader, called, rules)
         if "weights" in wanted:
             from transcoder.validator.weights import check_weights
 
             try:
-                level_of_weights = check_weights(reader, files, rules, _policy(receipt), receipt, progress)
+                level_of_weights = check_weights(reader, files, rules, _policy(receipt), receipt, progress, details)
                 check_unchanged(opened)
                 levels.append(_with_config(level_of_weights, files, config, original))
             except TranscodeError as error:
@@ -98,10 +103,26 @@ def validate(
             levels += _running_levels(
                 wanted, files, directory, architecture, original, opened, reader, truth, reference_python
             )
-    result = Report(architecture, table.name, levels, _environment())
+    result = Report(architecture, table.name, levels, _environment(), details)
+    contents = result.to_json()
     path = Path(report) if report is not None else directory / REPORT
-    _write_report(path, result)
+    _write(path, json.dumps(contents, indent=1, ensure_ascii=False) + "\n", "--report")
+    if page is not None:
+        from transcoder.validator.page import render
+
+        _write(Path(page), render(contents), "--page")
     return result
+
+
+def _describe(details: Details, opened: Source, reader: Reader, called: dict[str, str], rules: Table) -> None:
+    """The source, and what of it the mapping drops; names are those that the mapping has."""
+    details.source = {"name": opened.path.name, "kind": opened.kind, "producer": opened.producer}
+    names = reader.names()
+    rules = rules.preferring(set(names))
+    absent, _ = rules.absent(set(names))
+    assignments = {a.target: a for a in rules.assignments if a.part not in absent}
+    kinds = {name: str(opened.specs[called[name]]) for name in names if called.get(name) in opened.specs}
+    details.dropped = find_dropped(names, assignments, rules, kinds, opened.not_tensors)
 
 
 def _running_levels(
@@ -221,11 +242,11 @@ def _environment() -> dict[str, str]:
     return found
 
 
-def _write_report(path: Path, report: Report) -> None:
+def _write(path: Path, text: str, option: str) -> None:
     try:
-        path.write_text(json.dumps(report.to_json(), indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise ValidationError(
             "the report can't be written",
-            Problem(str(path), error.strerror or str(error), "a writable place", "pass --report FILE"),
+            Problem(str(path), error.strerror or str(error), "a writable place", f"pass {option} FILE"),
         ) from error

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
 from transcoder.errors import Problem
+from transcoder.validator.details import Details
 
 Verdict: TypeAlias = Literal["passed", "failed", "inconclusive", "not run"]
 FORMAT = 1
@@ -35,6 +36,7 @@ class Report:
     mapping: str
     levels: list[Level]
     environment: dict[str, str]
+    details: Details = field(default_factory=Details)
 
     @property
     def passed(self) -> bool:
@@ -51,6 +53,10 @@ class Report:
             "mapping": self.mapping,
             "levels": [_plain(asdict(level)) for level in self.levels],
             "environment": self.environment,
+            "source": self.details.source,
+            "tensors": [_plain(asdict(tensor)) for tensor in self.details.tensors],
+            "dropped": [asdict(dropped) for dropped in self.details.dropped],
+            "values": [_plain(asdict(each)) for each in self.details.bins()] if self.details.statistics else None,
         }
 
 

@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 
 from transcoder.errors import Problem
 from transcoder.mapping import Assignment, Table
-from transcoder.tensors import BY_NAME, format_bytes
+from transcoder.ops import Cast
+from transcoder.tensors import BY_NAME, BY_SAFETENSORS, format_bytes
 from transcoder.validator.boxes import Box, Shape, lengths, slices, split, whole
+from transcoder.validator.details import Details, TensorRecord, records
 from transcoder.validator.reading import Output, Reader
 from transcoder.validator.recompute import Expected
 from transcoder.validator.report import Level
@@ -35,8 +37,13 @@ def check_weights(
     dtype: str,
     receipt: Mapping[str, object],
     progress: Callable[[int, int], None] | None,
+    details: Details | None = None,
 ) -> Level:
-    """Compare names, dtypes, shapes and bits. `dtype` is the policy of the conversion ("keep" or a float type)."""
+    """Compare names, dtypes, shapes and bits. `dtype` is the policy of the conversion ("keep" or a float type).
+
+    `details` gets a record of every tensor.
+    """
+    details = details if details is not None else Details()
     findings = list(output.problems)
 
     def wrong(name: str, found: str, wanted: str) -> None:
@@ -60,13 +67,17 @@ def check_weights(
     sizes = dict(output.sizes())
     total, compared, equal = sum(sizes.values()), 0, 0
     present = [name for name in assignments if name in output.file_of]
+    known = records(assignments)
+    details.tensors = list(known.values())
     with ThreadPoolExecutor(THREADS) as pool:
         differences = pool.map(
-            lambda name: _difference(assignments, name, sources, reader, output, dtype, digests), present
+            lambda name: _difference(assignments, known[name], sources, reader, output, dtype, digests, details),
+            present,
         )
         for name, difference in zip(present, differences, strict=True):
             if difference is None:
                 equal += 1
+                known[name].equal = True
             else:
                 wrong(name, *difference)
             compared += sizes[name]
@@ -86,14 +97,16 @@ def check_weights(
 
 def _difference(
     assignments: Mapping[str, Assignment],
-    name: str,
+    record: TensorRecord,
     sources: set[str],
     reader: Reader,
     output: Output,
     dtype: str,
     digests: Mapping[str, str],
+    details: Details,
 ) -> tuple[str, str] | None:
-    """(found, wanted) where an output tensor is not what the source makes of it."""
+    """(found, wanted) where an output tensor is not what the source makes of it; the record gets the rest."""
+    name = record.name
     assignment = assignments[name]
     while assignment.copy_of is not None:
         assignment = assignments[assignment.copy_of]
@@ -101,29 +114,41 @@ def _difference(
     if missing:
         return "a tensor", f"none: the source has no {', '.join(missing)}"
     expected = Expected(assignment, reader, dtype)
+    kept = Expected(assignment, reader, "keep")
+    if expected.dtype != kept.dtype:
+        record.ops = (*record.ops, str(Cast(expected.dtype)))
     found_dtype, shape = output.spec(name)
+    record.dtype, record.shape = (
+        BY_SAFETENSORS[found_dtype].name if found_dtype in BY_SAFETENSORS else found_dtype,
+        shape,
+    )
     if (found_dtype, shape) != (BY_NAME[expected.dtype].safetensors, expected.shape):
         return f"{found_dtype} {list(shape)}", f"{expected.dtype} {list(expected.shape)}"
     width = BY_NAME[expected.dtype].size
     axis = expected.first_axis
-    hasher = blake3() if name in digests else None
+    hasher = blake3()
     count, firsts = 0, []
     for box in split(whole(shape), [axis, *(i for i in range(len(shape)) if i != axis)], PART // width):
         actual = np.ascontiguousarray(output.read(name, box)).reshape(lengths(box))  # NumPy gives a scalar an axis
-        if hasher is not None and axis == 0:
+        if axis == 0:
             hasher.update(_bytes(actual))
-        unequal = _unequal(actual, expected.read(box), width)
+        values = expected.read(box)
+        if details.statistics:
+            before = values if kept.dtype == expected.dtype else kept.read(box)
+            record.note(details.measure(before, kept.dtype, actual, expected.dtype))
+        unequal = _unequal(actual, values, width)
         if unequal is not None:
             count += int(np.count_nonzero(unequal))
             index = np.unravel_index(int(np.argmax(unequal)), actual.shape)
             firsts.append([int(i) + start for i, (start, _) in zip(index, box, strict=True)])
-    if count:
-        return f"{count} of {math.prod(shape)} values differ, the first at {min(firsts)}", "the source's bits"
-    if hasher is not None and axis != 0:
+    if axis != 0:
         for box in split(whole(shape), range(len(shape)), PART // width):
             hasher.update(_bytes(output.read(name, box)))
-    if hasher is not None and hasher.hexdigest() != digests[name]:
-        return f"blake3 {hasher.hexdigest()[:16]}...", f"{digests[name][:16]}..., as the receipt says"
+    record.blake3 = digest = hasher.hexdigest()
+    if count:
+        return f"{count} of {math.prod(shape)} values differ, the first at {min(firsts)}", "the source's bits"
+    if digest != digests.get(name, digest):
+        return f"blake3 {digest[:16]}...", f"{digests[name][:16]}..., as the receipt says"
     return None
 
 

@@ -1,0 +1,128 @@
+"""Plan entries -> torch tensors: streamed straight into their storage, or one by one as they are asked for.
+
+Decides nothing about models.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from transcoder.errors import Problem, SourceError
+from transcoder.planner import Entry, Plan
+from transcoder.sources import Source
+from transcoder.stream import Digests, Stream, Workspace
+from transcoder.tensors import DType
+
+
+def torch_dtype(dtype: DType) -> torch.dtype:
+    """torch's dtype of the same name."""
+    found: torch.dtype = getattr(torch, dtype.name)
+    return found
+
+
+def elements(tensor: torch.Tensor, dtype: DType) -> NDArray[np.generic]:
+    """A contiguous CPU tensor's own storage as a flat array of stored elements: bfloat16 as its 16 bits."""
+    flat = tensor.detach().reshape(-1)
+    if dtype.name == "bfloat16":
+        flat = flat.view(torch.int16)  # numpy has no bfloat16, and torch before 2.3 no uint16
+    array: NDArray[np.generic] = flat.numpy().view(dtype.numpy)
+    return array
+
+
+class Filler:
+    """Fills tensors with what a plan makes of a source. Each thread has its own workspace within the budget."""
+
+    def __init__(self, plan: Plan, source: Source, progress: Callable[[int], None] | None = None) -> None:
+        self._plan = plan
+        self._source = source
+        self._progress = progress or (lambda _: None)
+        self._digests = Digests()
+        self._local = threading.local()
+        self._stop = threading.Event()
+        self._portions = {entry.target.name: plan.portion(entry) for entry in plan.entries}
+        self._workspace_bytes = max((portion.nbytes for portion in self._portions.values()), default=0)
+
+    def fill(self, entry: Entry, tensor: torch.Tensor) -> None:
+        """Write an entry's elements into a contiguous CPU tensor of its dtype and shape."""
+        workspace = getattr(self._local, "workspace", None)
+        if workspace is None:
+            workspace = self._local.workspace = Workspace(self._workspace_bytes)
+        portion = self._portions[entry.target.name]
+        stream = Stream(entry, self._source, workspace, self._digests, portion)
+        out = elements(tensor, entry.target.dtype)
+        for start in range(0, entry.target.elements, portion.panel):
+            if self._stop.is_set():
+                return
+            piece = out[start : start + portion.panel]
+            stream.read(start, piece)
+            self._progress(piece.nbytes)
+        stream.conclude(self._digests)
+
+    def fill_all(self, pairs: list[tuple[Entry, torch.Tensor]]) -> None:
+        """Fill many, the largest first. Raises the first error after all threads have ended."""
+        pairs = sorted(pairs, key=lambda pair: -pair[0].target.nbytes)
+        with ThreadPoolExecutor(self._plan.options.threads, thread_name_prefix="transcode") as pool:
+            futures = [pool.submit(self.fill, *pair) for pair in pairs]
+            try:
+                wait(futures, return_when=FIRST_EXCEPTION)
+            finally:
+                self._stop.set()
+                pool.shutdown(wait=True, cancel_futures=True)
+                self._stop.clear()
+        for future in futures:
+            if not future.cancelled():
+                future.result()
+
+
+class StateDict(Mapping[str, Any]):
+    """A source as PyTorch's state dict: each tensor is read when it is asked for, and kept by nobody but the caller.
+
+    Holds the source open until `close`, or the end of a `with` block.
+    """
+
+    def __init__(self, plan: Plan, source: Source, resources: ExitStack) -> None:
+        self.plan = plan
+        self._entries = {entry.target.name: entry for entry in plan.entries}
+        self._filler = Filler(plan, source)
+        self._resources: ExitStack | None = resources
+
+    def __getitem__(self, name: str) -> torch.Tensor:
+        """A new tensor of one's own. Raises KeyError, or SourceError where the file is damaged or was closed."""
+        entry = self._entries[name]
+        if self._resources is None:
+            raise SourceError(
+                "the state dict was closed",
+                Problem(name, "a closed source", "an open one", "read inside the `with` block, or load again"),
+            )
+        tensor = torch.empty(entry.target.shape, dtype=torch_dtype(entry.target.dtype))
+        self._filler.fill(entry, tensor)
+        return tensor
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"<StateDict of {self.plan.architecture}: {len(self)} tensors, {self.plan.nbytes} bytes, read on demand>"
+
+    def __enter__(self) -> StateDict:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give the source's files back."""
+        if self._resources is not None:
+            self._resources.close()
+            self._resources = None
