@@ -18,10 +18,13 @@ import transcoder
 from cases import GOLDEN
 from transcoder import strictjson
 from transcoder.errors import LONGEST, MOST, Problem, SourceError, printable
+from transcoder.layout import index_json, lay_out
 from transcoder.mapping.glob import matches
 from transcoder.sources.base import RangeFile
 from transcoder.sources.links import leads_to
 from transcoder.sources.probe import probe
+from transcoder.tensors import BY_NAME, TensorSpec
+from transcoder.write import disk_error
 
 MODEL = GOLDEN / "roberta-model" / "tf_model.h5"
 FOUND = Path(__file__).parent / "hostile" / "found"
@@ -160,3 +163,28 @@ def test_json_out_of_bounds_is_refused(text: str | bytes, word: str) -> None:
 )
 def test_json_in_bounds_is_what_python_reads(text: str) -> None:
     assert strictjson.loads(text) == json.loads(text)
+
+
+# What mutants of the code showed to be untested
+
+
+def test_a_conversion_gives_all_its_files_back(tmp_path: Path) -> None:
+    transcoder.convert(MODEL, tmp_path / "warm")
+    before = set(Path("/proc/self/fd").iterdir())
+    transcoder.convert(MODEL, tmp_path / "out", max_shard_size="20KB")
+    assert set(Path("/proc/self/fd").iterdir()) == before
+
+
+def test_an_error_of_the_disk_names_the_file_where_the_system_does() -> None:
+    (named,) = disk_error(Path("directory"), OSError(28, "No space left on device", "directory/file")).problems
+    (unnamed,) = disk_error(Path("directory"), OSError(28, "No space left on device")).problems
+    assert (named.where, unnamed.where) == ("directory/file", "directory")
+    assert named.found == unnamed.found == "No space left on device"
+
+
+def test_an_index_is_indented_by_two_and_keeps_names_as_they_are() -> None:
+    specs = [TensorSpec(name, BY_NAME["float32"], (2,)) for name in ("b", "ä", "a")]
+    text = index_json(lay_out(specs, 8), specs)
+    assert text.splitlines()[:3] == ["{", '  "metadata": {', '    "total_parameters": 6,']
+    assert '    "ä": "model-00002-of-00003.safetensors"\n' in text
+    assert text == json.dumps(json.loads(text), indent=2, ensure_ascii=False) + "\n"

@@ -27,9 +27,9 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = {
-    "layout": ["tests/test_layout.py"],
-    "write": ["tests/test_stream.py", "tests/test_write.py"],
-    "planner": ["tests/test_planner.py", "tests/test_mapping.py", "tests/test_bad_input.py"],
+    "layout": ["tests/test_layout.py", "tests/test_trust.py"],
+    "write": ["tests/test_stream.py", "tests/test_trust.py"],
+    "planner": ["tests/test_mapping.py", "tests/test_bad_input.py"],
     "ops": ["tests/test_stream.py", "tests/test_mapping.py"],
     "mapping.expressions": ["tests/test_mapping.py"],
     "mapping.glob": ["tests/test_mapping.py"],
