@@ -12,7 +12,7 @@ import torch
 from build import Array, in_memory
 from transcoder.errors import MappingError, PlanError, Problem
 from transcoder.mapping import architecture_names, expand, find_mappings, load_mapping, mapping_digest, shipped_names
-from transcoder.mapping.expressions import ExpressionError, Value, value_of
+from transcoder.mapping.expressions import ExpressionError, Value, evaluate, value_of
 from transcoder.mapping.lint import lint
 from transcoder.options import parse_options
 from transcoder.planner import Plan, make_plan
@@ -301,7 +301,7 @@ RULES = {
     "arithmetic on text": ("{from: v, to: t, shape: [word + 1]}", "not a number"),
     "a loop below zero": ("{from: v, to: \"t{i}\", shape: [1], for: {i: 0 - n}}", "-3 times"),
     "a loop without end": ("{from: v, to: \"t{i}\", shape: [1], for: {i: n * 1000000}}", "3000000 times"),
-    "loops without end": ("{from: v, to: t, shape: [1], for: {i: 1000, j: 1001}}", "more than 20000 times"),
+    "loops without end": ("{from: v, to: t, shape: [1], for: {i: 1000, j: 1001}}", "more than 10000 times"),
     "an unmatched brace": ("{from: \"v{n\", to: t, shape: [1]}", "unmatched brace"),
     "an expression without end": (f"{{from: v, to: t, shape: [{'n+' * 200}n]}}", "characters"),
 }  # fmt: skip
@@ -602,6 +602,27 @@ def test_an_expression_is_what_python_makes_of_it(expression: str, wanted: Value
 def test_an_expression_that_says_more_is_refused(expression: str) -> None:
     with pytest.raises(ExpressionError):
         value_of(expression, NAMES)
+
+
+@pytest.mark.parametrize(
+    ("expression", "said"),
+    [
+        ("text.m", "'text.m' is not known here"), ("n.real", "'n.real' is not known here"),
+        ("many + many", "a list of 12000 entries"), ("huge", "beyond any tensor's size"),
+        ("-huge", "beyond any tensor's size"), ("flag + 1", "'flag' is True, not a number"),
+        ("not n", "'n' is 3, neither true nor false"), ("n[0]", "'n' is 3, not a list"),
+    ],
+)  # fmt: skip
+def test_what_is_refused_of_an_expression_is_said(expression: str, said: str) -> None:
+    many: Value = [0] * 6000
+    with pytest.raises(ExpressionError, match=said):
+        evaluate(expression, {**NAMES, "many": many, "huge": 1 << 63})
+
+
+def test_the_largest_number_and_the_longest_list_are_no_more_than_that() -> None:
+    most: Value = [0] * 5000
+    assert value_of("len(most + most)", {"most": most}) == 10_000
+    assert evaluate("n", {"n": (1 << 63) - 1}) == (1 << 63) - 1
 
 
 STAGES = """

@@ -448,6 +448,49 @@ def test_a_config_json_that_computes_something_else_fails_forward(changes: dict[
     assert validate(out, "forward").level("forward").verdict == "failed"
 
 
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"num_attention_heads": 2}, "num_attention_heads"),
+        ({"hidden_act": "relu"}, "hidden_act"),
+        ({"torch_dtype": "float16"}, "torch_dtype"),
+        ({"auto_map": {"AutoModel": "evil.py--Evil"}}, "auto_map"),
+    ],
+)
+def test_a_config_json_that_says_something_else_than_the_sources_fails_weights(
+    changes: dict[str, Any], named: str, output: Output, tmp_path: Path
+) -> None:
+    out = output("roberta-model")
+    reconfigure(out, **changes)
+    level = validate(out, "weights").level("weights")
+    assert level.verdict == "failed"
+    assert [finding.where.rpartition(": ")[2] for finding in level.findings] == [named]
+    if named == "torch_dtype":
+        return  # the tensors say which it is, not the source
+    # Where the conversion was given another config.json, so is the validator.
+    other = {**json.loads((MODEL / "config.json").read_text()), **changes}
+    (tmp_path / "other.json").write_text(json.dumps(other))
+    assert validate(out, "weights", source_config=tmp_path / "other.json").passed
+
+
+def test_without_a_config_json_beside_the_source_the_report_says_that_none_was_compared(
+    output: Output, source: Callable[[str], Path]
+) -> None:
+    src = source("roberta-model")
+    (src / "config.json").unlink()
+    level = validate(output("roberta-model"), "weights", src).level("weights")
+    assert level.verdict == "passed"
+    assert "config.json" in " ".join(level.notes)
+
+
+@pytest.mark.parametrize("metadata", [{"format": "pt", "note": "hello"}, {"format": "tf"}, None])
+def test_metadata_that_no_conversion_writes_fails_weights(metadata: dict[str, str] | None, output: Output) -> None:
+    out = output("roberta-model")
+    tensors = load_file(out / "model.safetensors")
+    save_file(tensors, out / "model.safetensors", metadata=metadata)
+    assert "metadata" in names_in(validate(out, "weights").level("weights"))
+
+
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"architectures": ["RobertaModel"], "architectures": []}', "{}"])
 def test_an_output_whose_config_json_is_broken_can_not_be_validated(
     text: str, output: Output, transcode: Transcode

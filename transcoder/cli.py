@@ -57,7 +57,10 @@ class _Source(click.Path):
 
 
 _source = _Source(path_type=Path)
+_contain = click.option("--contain/--no-contain", default=None, help="Let a process of its own read HDF5 structures "
+                        "first, in case that libhdf5 crashes.  [default: for URLs]")  # fmt: skip
 _conversion = _options(
+    _contain,
     click.option("--mapping", metavar="FILE|NAME", help="A mapping file, or a shipped mapping by name."),
     click.option("--architecture", metavar="CLASS", help="PyTorch class, if not the one in config.json."),
     click.option("--config", type=_source, metavar="FILE", help="config.json, if not beside the weights."),
@@ -86,13 +89,14 @@ def cli() -> None:
 
 @cli.command()
 @click.argument("src", type=_source)
+@_contain
 @_json
-def inspect(src: Path | str, as_json: bool) -> None:
+def inspect(src: Path | str, as_json: bool, contain: bool | None) -> None:
     """Show what SRC is and every variable in it."""
     from transcoder import show
     from transcoder.sources import open_source
 
-    with open_source(src) as source:
+    with open_source(src, contain=contain) as source:
         echo_result(as_json, show.source_json(source), lambda: show.source_table(source))
 
 
@@ -133,6 +137,8 @@ def convert(src: Path | str, out: Path | str, as_json: bool, **options: Any) -> 
 @click.option("--level", type=click.Choice(["weights", "load", "forward", "all"]), default="all", show_default=True,
               help="What to prove; `all` is the three in turn.")  # fmt: skip
 @click.option("--mapping", metavar="FILE|NAME", help="The mapping that the conversion used, if not a shipped one.")
+@click.option("--config", "source_config", type=_path, metavar="FILE",
+              help="The config.json that the conversion was given, if not the one beside the weights.")  # fmt: skip
 @click.option("--truth", type=click.Choice(["auto", "tensorflow", "signature", "numpy"]), default="auto",
               show_default=True, help="What computes the true outputs; `signature` runs the graph in SRC.")  # fmt: skip
 @click.option("--reference-python", type=_path, metavar="FILE", envvar="TRANSCODE_REFERENCE_PYTHON",

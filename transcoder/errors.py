@@ -5,9 +5,20 @@ Decides the exit codes; must not print. One error carries *all* problems of its 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from itertools import groupby
+
+LONGEST = 4000  # characters of a part of a problem
+MOST = 1000  # problems of an error that are told
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """Text with its control characters written out: what a file says must not steer a terminal."""
+    return _CONTROL.sub(lambda match: ascii(match[0])[1:-1], text)
 
 
 @dataclass(frozen=True)
@@ -22,6 +33,13 @@ class Problem:
     def render(self) -> str:
         return f"  {self.where}\n    found:  {self.found}\n    wanted: {self.wanted}\n    remedy: {self.remedy}"
 
+    def cut(self) -> Problem:
+        """This problem in bounds: a name or a value out of a hostile file may be megabytes."""
+        if all(len(part) <= LONGEST for part in (self.where, self.found, self.wanted, self.remedy)):
+            return self
+        return Problem(*(part if len(part) <= LONGEST else f"{part[:LONGEST]}..." for part in
+                         (self.where, self.found, self.wanted, self.remedy)))  # fmt: skip
+
 
 class TranscodeError(Exception):
     """Base of all errors that a user can meet. `exit_code` is the process's; `problems` is never empty."""
@@ -30,13 +48,19 @@ class TranscodeError(Exception):
 
     def __init__(self, summary: str, problems: Problem | Sequence[Problem]) -> None:
         super().__init__(summary)
-        self.summary = summary
-        self.problems = (problems,) if isinstance(problems, Problem) else tuple(problems)
+        self.summary = summary if len(summary) <= LONGEST else f"{summary[:LONGEST]}..."
+        given = (problems,) if isinstance(problems, Problem) else problems
+        if len(given) > MOST:
+            self.summary += f"; the first {MOST} of {len(given)} problems"
+        self.problems = tuple(problem.cut() for problem in given[:MOST])
 
     def __str__(self) -> str:
         return self.render()
 
     def render(self) -> str:
+        return printable(self._render())
+
+    def _render(self) -> str:
         if len(self.problems) == 1:
             return f"{self.summary}\n{self.problems[0].render()}"
         lines = [f"{self.summary} ({len(self.problems)} problems)"]

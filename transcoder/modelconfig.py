@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from pathlib import Path
 
 from transcoder import strictjson
 from transcoder.errors import PlanError, Problem
 from transcoder.mapping.expressions import Value
 from transcoder.mapping.values import settle
 from transcoder.sources.base import Location
+from transcoder.sources.links import refuse_link
 
 LARGEST = 16 << 20
 
@@ -63,6 +65,8 @@ def read_config(path: Location) -> ModelConfig:
     Raises PlanError: not readable, not JSON, or not an object.
     """
     try:
+        if not path.is_file() and path.exists():
+            raise ValueError("not a regular file")  # a FIFO would be waited for, a device has no end
         if path.stat().st_size > LARGEST:
             raise ValueError(f"{path.stat().st_size} bytes")
         values = strictjson.loads(path.read_text(encoding="utf-8"))
@@ -94,8 +98,11 @@ def find_config(source: Location) -> ModelConfig:
     if (start / "saved_model.pb").exists():
         looked += [start.parent, start.parent.parent]
     for directory in looked:
-        if (directory / "config.json").is_file():
-            return read_config(directory / "config.json")
+        path = directory / "config.json"
+        if path.is_file():
+            if isinstance(path, Path):
+                refuse_link(path)
+            return read_config(path)
     raise PlanError(
         "no config.json",
         Problem(

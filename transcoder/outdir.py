@@ -6,6 +6,7 @@ which the next run removes. What is in the way and not ours is refused, or with 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -44,6 +45,8 @@ def check_paths(source: Path, output: Path) -> None:
         directory = source.resolve() if source.is_dir() else source.resolve().parent
     except OSError as error:
         raise unreadable(source, error) from error
+    except RuntimeError as error:  # before Python 3.13
+        raise unreadable(source, OSError(errno.ELOOP, os.strerror(errno.ELOOP))) from error
     try:
         out = output.resolve()
     except OSError as error:
@@ -111,6 +114,7 @@ def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
         output.parent.mkdir(parents=True, exist_ok=True)
         with locked(places(output)[-1], output):
             # What a killed run left: half an output, and what it was to replace.
+            _refuse_other(stage, old)
             if stage.exists():
                 shutil.rmtree(stage)
             if old.exists() and not output.exists():
@@ -136,6 +140,14 @@ def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
                     shutil.rmtree(stage, ignore_errors=True)
     except OSError as error:
         raise _unwritable(output, error) from error
+
+
+def _refuse_other(*places: Path) -> None:
+    """Raise WriteError where what a killed run would have left is no directory: it is somebody else's."""
+    for path in places:
+        if path.is_symlink() or (path.exists() and not path.is_dir()):
+            what = "a symbolic link" if path.is_symlink() else "a file"
+            raise WriteError("the output is in the way", Problem(str(path), what, "nothing", "remove it"))
 
 
 def _unwritable(output: Path, error: OSError) -> WriteError:
@@ -208,6 +220,8 @@ def claimed_files(output: Path) -> dict[str, list[Piece]]:
 
     Raises OSError, ValueError, KeyError, TypeError or AttributeError: there is no receipt, or it is none of ours.
     """
+    if not (output / RECEIPT).is_file():  # a FIFO would be waited for
+        raise FileNotFoundError(errno.ENOENT, "no receipt", str(output / RECEIPT))
     receipt: Any = strictjson.loads((output / RECEIPT).read_text(encoding="utf-8"))
     tensors: dict[str, list[tuple[TensorSpec, str]]] = {file["file"]: [] for file in receipt["files"]}
     for tensor in receipt["tensors"]:

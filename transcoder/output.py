@@ -30,7 +30,8 @@ def echo_result(as_json: bool, data: object, text: Callable[[], RenderableType])
 def echo(text: str) -> None:
     """Print to stdout. A reader that went away is no error, and changes no exit code."""
     try:
-        click.echo(text)
+        # A file's name may be no text; in JSON, what is put for it means the same.
+        click.echo(text.encode("utf-8", "backslashreplace").decode())
     except BrokenPipeError:
         # Python would complain once more when it flushes stdout at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

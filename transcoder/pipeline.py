@@ -74,6 +74,7 @@ def prepare(
     architecture: str | None = None,
     config: AnyPath | None = None,
     output: Path | None = None,
+    contain: bool | None = None,
     options: Options,
 ) -> Iterator[Job]:
     """Open a source, find its config.json and mapping, and plan. The source is closed at the end of the block.
@@ -82,7 +83,7 @@ def prepare(
 
     Raises SourceError, MappingError or PlanError.
     """
-    with open_source(source) as own:
+    with open_source(source, contain=contain) as own:
         model = read_config(locate(config)) if config is not None else find_config(own.path)
         names = model.architectures
         rules, called = _mapping(mapping, model, architecture or next(iter(names), None), own)
@@ -124,6 +125,7 @@ def plan(
     dtype: str = "keep",
     memory: str | int = MEMORY,
     threads: int | None = None,
+    contain: bool | None = None,
     page_cache: str = "keep",
 ) -> Plan:
     """What `convert` would do with the same arguments. Writes nothing.
@@ -133,7 +135,9 @@ def plan(
     options = parse_options(
         dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads, page_cache=page_cache
     )
-    with prepare(source, mapping=mapping, architecture=architecture, config=config, options=options) as job:
+    with prepare(
+        source, mapping=mapping, architecture=architecture, config=config, contain=contain, options=options
+    ) as job:
         return job.plan
 
 
@@ -150,6 +154,7 @@ def convert(
     threads: int | None = None,
     page_cache: str = "keep",
     force: bool = False,
+    contain: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
     """Convert a TensorFlow checkpoint into a directory that PyTorch's from_pretrained loads.
@@ -159,8 +164,8 @@ def convert(
     text such as "5GB"; `memory` bounds what all `threads` take together, whatever the model's size. `dtype` "keep"
     leaves every tensor as it is; another one casts the floating tensors. `page_cache` "drop" rids the system's page
     cache of the files as they are read and written, for the sake of other programs. With `force`, files in
-    `output` that are not ours stay unless ours have the same name. `progress` is called with (bytes written since the
-    last call, bytes in all).
+    `output` that are not ours stay unless ours have the same name. `contain` is for what you do not trust: see
+    `open_source`. `progress` is called with (bytes written since the last call, bytes in all).
 
     `output` appears whole or not at all, and holds equal bytes for equal input and options.
     Raises TranscodeError: nothing was written then.
@@ -173,7 +178,9 @@ def convert(
     if isinstance(where, Path):
         check_paths(where, out)
     check_free(out, force=force)
-    with prepare(where, mapping=mapping, architecture=architecture, config=config, output=out, options=options) as job:
+    with prepare(
+        where, mapping=mapping, architecture=architecture, config=config, output=out, contain=contain, options=options
+    ) as job:
         files = small_files(job)
         with staged(out, force=force, needed=room_for(job, files)) as stage:
             contents = fill(job, files, stage, progress)
@@ -199,9 +206,9 @@ def fill(
     for name, data in files.items():
         write_file(stage / name, data)
     contents = _receipt(job, written, files)
-    # In pieces: the text of some thousand tensors takes more than their conversion.
+    # In pieces: the text of some thousand tensors takes more than their conversion. A name may be no text.
     text = chain(json.JSONEncoder(indent=1, ensure_ascii=False).iterencode(contents), "\n")
-    write_file(stage / RECEIPT, (piece.encode() for piece in text))
+    write_file(stage / RECEIPT, (piece.encode("utf-8", "backslashreplace") for piece in text))
     return contents
 
 

@@ -22,7 +22,7 @@ from transcoder.options import Options
 from transcoder.tensors import BY_NAME, TensorSpec
 
 RESERVED = "__metadata__"  # in a safetensors header
-MOST_SLIPS = 100
+MOST_SLIPS, MOST_NAMES, LONGEST_SLIP = 100, 5000, 300  # difflib's time grows with the square of a name
 
 
 @dataclass(frozen=True)
@@ -226,8 +226,11 @@ class _Fit:
                 self._unknown(name, expected)
 
     def _near(self, name: str, names: Sequence[str]) -> list[str]:
-        """The nearest of `names`; none any more where too much is wrong for it to be a slip in a name."""
-        return [] if len(self.problems) > MOST_SLIPS else difflib.get_close_matches(name, names, n=1, cutoff=0.9)
+        """The nearest of `names`; none any more where too much is wrong, or there, for it to be a slip in a name."""
+        if len(self.problems) > MOST_SLIPS or len(names) > MOST_NAMES or len(name) > LONGEST_SLIP:
+            return []
+        short = [other for other in names if len(other) <= LONGEST_SLIP]
+        return difflib.get_close_matches(name, short, n=1, cutoff=0.9)
 
     def _wrong(self, where: str, found: str, wanted: str, remedy: str) -> None:
         self.problems.append(Problem(f"{self.where}: {where}", found, wanted, remedy))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -12,6 +13,7 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table as Grid
 from rich.text import Text
 
+from transcoder.errors import printable
 from transcoder.sources.names import is_training_state
 from transcoder.tensors import TensorSpec, format_bytes
 
@@ -81,7 +83,7 @@ def _facts(*pairs: tuple[str, str]) -> Grid:
     table.add_column(style="bold", no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in pairs:
-        table.add_row(name, Text(value))
+        table.add_row(name, Text(printable(value)))
     return table
 
 
@@ -137,13 +139,14 @@ def source_table(source: Source) -> RenderableType:
         table,
     ]
     if source.not_tensors:
-        parts += ["", *(Text(f"not a tensor: {name} ({what})") for name, what in source.not_tensors.items())]
+        parts += ["", *(Text(printable(f"not a tensor: {name} ({what})")) for name, what in source.not_tensors.items())]
     return Group(*parts)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
     """Layer 10 after layer 9."""
-    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in name.replace("_._", "/").split("/")]
+    pieces = name.replace("_._", "/").split("/")
+    return [(int(piece), "") if re.fullmatch("[0-9]{1,9}", piece) else (-1, piece) for piece in pieces]
 
 
 # plan and convert
@@ -166,7 +169,7 @@ def plan_table(plan: Plan) -> RenderableType:
     if plan.dropped:
         dropped = grid("dropped", "what", "why")
         for item in plan.dropped:
-            dropped.add_row(Text(item.name), Text(item.what), Text(item.why))
+            dropped.add_row(Text(printable(item.name)), Text(item.what), Text(item.why))
         parts += ["", dropped]
     facts = _facts(
         ("architecture", f"{plan.architecture}, by mapping {plan.mapping}"),
@@ -215,7 +218,7 @@ def report_table(report: Report) -> RenderableType:
         if level.notes:
             parts += ["", *(Text(note) for note in level.notes)]
         if level.findings:
-            parts += ["", *(Text(finding.render()) for finding in level.findings)]
+            parts += ["", *(Text(printable(finding.render())) for finding in level.findings)]
     verdict = "the same model" if report.passed else "NOT proven to be the same model"
     parts += ["", Text(verdict, style="bold green" if report.passed else "bold red")]
     return Group(*parts)

@@ -9,10 +9,13 @@ from __future__ import annotations
 import fnmatch
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from transcoder.sources.base import Location, in_order
+from transcoder.sources.links import refuse_link
 
 LARGEST = 64_000_000
+LARGEST_TOGETHER = 128_000_000
 
 # Tokenizers, processors, generation settings and papers, by the names transformers and the Hub give them.
 WANTED = (
@@ -35,15 +38,23 @@ class Sidecars:
 
 
 def find_sidecars(directory: Location, apart: Iterable[Location]) -> Sidecars:
-    """Sort the files of the directory that holds config.json, leaving `apart` out: the weights and the output."""
+    """Sort the files of the directory that holds config.json, leaving `apart` out: the weights and the output.
+
+    Raises SourceError: one that a model needs is a link out of its directory.
+    """
     copied, left = [], []
+    room = LARGEST_TOGETHER
     own = {path.absolute() for path in apart}
     for path in in_order(directory.iterdir()):
         if path.absolute() in own or path.name in REPLACED:
             continue
         wanted = any(fnmatch.fnmatchcase(path.name, pattern) for pattern in WANTED)
-        if wanted and path.is_file() and path.stat().st_size <= LARGEST:
+        if wanted and isinstance(path, Path):
+            refuse_link(path)
+        size = path.stat().st_size if wanted and path.is_file() else LARGEST + 1
+        if size <= min(LARGEST, room):
             copied.append(path)
+            room -= size
         else:
             left.append(path.name + ("/" if path.is_dir() else ""))
     return Sidecars(tuple(copied), tuple(left))

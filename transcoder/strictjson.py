@@ -1,19 +1,33 @@
-"""JSON that says one thing: a key that occurs twice is an error, not the last one's win."""
+"""JSON that says one thing, in bounds: a key that occurs twice is an error, not the last one's win."""
 
 from __future__ import annotations
 
 import json
 
+MOST = 500_000  # values: a parsed one takes up to 250 bytes, and no header or index has as many
+DEEPEST = 64  # levels; what comes after parsing may go by recursion
+
 
 def loads(text: str | bytes) -> object:
     """Parse JSON.
 
-    Raises ValueError: not JSON, nested too deep, or a key twice in one object.
+    Raises ValueError: not JSON, too many values, nested too deep, a key twice in one object, or half of a surrogate
+    pair, which is no character and can't be written.
     """
+    if isinstance(text, bytes):
+        text = text.decode("utf-8")
+    if (count := text.count(",") + text.count("[") + text.count("{")) > MOST:
+        raise ValueError(f"{count} values, of at most {MOST}")
     try:
         value: object = json.loads(text, object_pairs_hook=_no_twins)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
+    _check_depth(value)
+    if "\\u" in text:
+        try:
+            json.dumps(value, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise ValueError("half of a surrogate pair") from error
     return value
 
 
@@ -24,3 +38,13 @@ def _no_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
             raise ValueError(f"the key {key!r} occurs twice")
         result[key] = value
     return result
+
+
+def _check_depth(value: object) -> None:
+    level = [value]
+    for _ in range(DEEPEST + 1):
+        outer = [each for each in level if isinstance(each, (list, dict))]
+        if not outer:
+            return
+        level = [inner for each in outer for inner in (each if isinstance(each, list) else each.values())]
+    raise ValueError("nested too deep")

@@ -287,6 +287,7 @@ def _validate(item: Item, settings: Settings, stage: Path, progress: Progress) -
         stage,
         level=LEVELS[settings.validate],
         mapping=item.mapping,
+        source_config=item.config,
         report=stage / REPORT,
         progress=lambda count, total: progress("validating", count, total),
     )

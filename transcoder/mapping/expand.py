@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import difflib
-import re
 from collections.abc import Container, Iterable, Iterator
 from dataclasses import dataclass, replace
 
 from transcoder.errors import MappingError, PlanError, Problem
 from transcoder.mapping.expressions import ExpressionError, Value, evaluate, fill, holds, value_of
+from transcoder.mapping.glob import matches
 from transcoder.mapping.language import Architecture, Inner, Loop, Mapping, Preference, Rule, Step
 from transcoder.mapping.library import architecture_names, load_inner
 from transcoder.mapping.values import settle
 from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose, ZeroRows
 
 DEEPEST = 3  # models inside models
-MOST = 20_000  # times that a rule is expanded: far beyond any model, far below what a hostile config could ask
+MOST = 10_000  # tensors of a table: far beyond any model, far below what a hostile config.json could ask for
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class DropRule:
     where: str
 
     def matches(self, name: str) -> bool:
-        return _glob(self.pattern).fullmatch(name) is not None
+        return matches(self.pattern, name)
 
 
 @dataclass(frozen=True)
@@ -122,6 +122,9 @@ def expand(mapping: Mapping, architecture: str, config: dict[str, Value], depth:
                 problems.append(Problem(chosen.where, f"the part {name!r}", wanted, "mend it"))
                 continue
             table.assignments += _part(mapping.parts[name], name, names, problems)
+        if len(table.assignments) > MOST:
+            problems.append(_too_many(chosen.where))
+            break
     for drop in (*mapping.drops, *chosen.drops):
         try:
             table.drops.append(DropRule(fill(drop.pattern, names), drop.why, drop.where))
@@ -190,12 +193,19 @@ def _part(rules: tuple[Rule, ...], part: str, names: dict[str, Value], problems:
     rows: list[tuple[Value, Assignment]] = []
     for rule in rules:
         try:
-            rows += _assignments(rule, part, names)
+            rows += list(_assignments(rule, part, names))
         except ExpressionError as error:
             problems.append(Problem(rule.where, str(error), "names from `config`, `let` or `for`", "mend the rule"))
+        if len(rows) > MOST:
+            problems.append(_too_many(rule.where))
+            break
     if len({rule.loops[:1] for rule in rules}) == 1 and rules[0].loops and isinstance(rules[0].loops[0][1], str):
         rows.sort(key=lambda row: row[0] if isinstance(row[0], int) else 0)  # layer by layer, as the model has them
     return [assignment for _, assignment in rows]
+
+
+def _too_many(where: str) -> Problem:
+    return Problem(where, f"more than {MOST} tensors", "as many as a model has", "check the sizes in config.json")
 
 
 def _inside(inner: Inner, names: dict[str, Value], depth: int) -> tuple[Table, str, str]:
@@ -212,7 +222,7 @@ def _inside(inner: Inner, names: dict[str, Value], depth: int) -> tuple[Table, s
     mapping = replace(mapping, let={**mapping.let, **inner.let})
     known = list(architecture_names(mapping))
     patterns = inner.patterns or tuple(known[:1])
-    fitting = [name for pattern in patterns for name in known if _glob(pattern).fullmatch(name)]
+    fitting = [name for pattern in patterns for name in known if matches(pattern, name)]
     if not fitting:
         raise ExpressionError(f"{mapping.name} has no {' or '.join(patterns)}")
     table = expand(mapping, fitting[0], settle(own, mapping.config, inner.config or mapping.name), depth + 1)
@@ -300,8 +310,3 @@ def _op(step: Step, names: dict[str, Value], shape: tuple[int, ...]) -> Op:
             return Concat(*numbers)
         case _:
             raise AssertionError(step.kind)
-
-
-def _glob(pattern: str) -> re.Pattern[str]:
-    pieces = re.split(r"(\*\*|\*)", pattern)
-    return re.compile("".join({"**": ".*", "*": "[^/]*"}.get(piece, re.escape(piece)) for piece in pieces), re.DOTALL)

@@ -13,6 +13,7 @@ from typing import Any, TypeAlias
 Value: TypeAlias = "int | str | float | bool | list[Value] | dict[str, Value] | None"
 _HOLE = re.compile(r"\{([^{}]*)\}")
 LONGEST = 200
+LONGEST_NAME = 2000
 MOST = 10_000  # entries of a list that is put together
 LARGEST = 1 << 63  # no extent of a tensor reaches it
 CONSTANTS: dict[str, Value] = {"true": True, "false": False, "null": None}
@@ -52,7 +53,9 @@ def evaluate(text: str | int, names: Mapping[str, Value]) -> int:
     """The whole number that an expression gives."""
     value = value_of(text, names) if isinstance(text, str) else text
     if isinstance(value, bool) or not isinstance(value, int):
-        raise ExpressionError(f"{text!r} is {value!r}, not a whole number")
+        raise ExpressionError(f"{text!r} is {_short(value)}, not a whole number")
+    if not -LARGEST < value < LARGEST:
+        raise ExpressionError(f"{text!r} is beyond any tensor's size")
     return value
 
 
@@ -60,7 +63,7 @@ def holds(text: str, names: Mapping[str, Value]) -> bool:
     """Whether a condition is true."""
     value = value_of(text, names)
     if not isinstance(value, bool):
-        raise ExpressionError(f"{text!r} is {value!r}, neither true nor false")
+        raise ExpressionError(f"{text!r} is {_short(value)}, neither true nor false")
     return value
 
 
@@ -80,10 +83,12 @@ def fill(template: str, names: Mapping[str, Value]) -> str:
     def replace(match: re.Match[str]) -> str:
         value = value_of(match[1], names)
         if isinstance(value, bool) or not isinstance(value, (int, str)):
-            raise ExpressionError(f"{{{match[1]}}} is {value!r}, not a name or a whole number")
+            raise ExpressionError(f"{{{match[1]}}} is {_short(value)}, not a name or a whole number")
         return str(value)
 
     filled = _HOLE.sub(replace, template)
+    if len(filled) > LONGEST_NAME:
+        raise ExpressionError(f"{_short(template)} gives a name of {len(filled)} characters")
     if "{" in filled or "}" in filled:
         raise ExpressionError(f"{template!r} has an unmatched brace")
     return filled
@@ -177,7 +182,7 @@ def _compare(op: ast.cmpop, left: ast.expr, right: ast.expr, names: Mapping[str,
             if isinstance(a, str) and isinstance(b, str):  # 'c2p' in 'c2p|p2c'
                 return (a in b) == isinstance(op, ast.In)
             if not isinstance(b, (list, dict)):
-                raise ExpressionError(f"{b!r} is not a list")
+                raise ExpressionError(f"{_short(b)} is not a list")
             return any(_same(a, item) for item in b) == isinstance(op, ast.In)
         case _:
             return _ORDER[type(op)](a, b)
@@ -191,7 +196,7 @@ def _same(a: Value, b: Value) -> bool:
 def _list(node: ast.expr, names: Mapping[str, Value]) -> list[Value]:
     value = _evaluate(node, names)
     if not isinstance(value, list):
-        raise ExpressionError(f"{ast.unparse(node)!r} is {value!r}, not a list")
+        raise ExpressionError(f"{ast.unparse(node)!r} is {_short(value)}, not a list")
     return value
 
 
@@ -207,20 +212,26 @@ def _number(node: ast.expr, names: Mapping[str, Value]) -> Any:
 
 def _as_number(value: Value, node: ast.expr) -> Any:
     if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise ExpressionError(f"{ast.unparse(node)!r} is {value!r}, not a number")
+        raise ExpressionError(f"{ast.unparse(node)!r} is {_short(value)}, not a number")
     return value
 
 
 def _truth(node: ast.expr, names: Mapping[str, Value]) -> bool:
     value = _evaluate(node, names)
     if not isinstance(value, bool):
-        raise ExpressionError(f"{ast.unparse(node)!r} is {value!r}, neither true nor false")
+        raise ExpressionError(f"{ast.unparse(node)!r} is {_short(value)}, neither true nor false")
     return value
+
+
+def _short(value: object) -> str:
+    """A value in a message: what config.json holds may be megabytes."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < LARGEST else "a number beyond any tensor's size"
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
 
 
 def _number_within(value: object) -> int | float:
     if not isinstance(value, (int, float)):
-        raise ExpressionError(f"{value!r} is not a number")
+        raise ExpressionError(f"{_short(value)} is not a number")
     if not -LARGEST < value < LARGEST:
         raise ExpressionError("a number beyond any tensor's size")
     return value

@@ -15,6 +15,7 @@ from transcoder.mapping.expressions import ExpressionError, fill
 from transcoder.mapping.language import Mapping
 from transcoder.mapping.parse import File, parse
 from transcoder.mapping.yamlfile import load
+from transcoder.sources.links import leads_to
 
 
 def shipped_directory() -> Path:
@@ -190,7 +191,7 @@ def _base(file: File, path: Path, seen: tuple[Path, ...]) -> Mapping | None:
         )
     shipped = shipped_directory() / f"{name}.yaml"
     for candidate in (path.parent / name, shipped):
-        if candidate.is_file():
+        if candidate.is_file() and leads_to(candidate) is None:
             return _load(candidate, candidate.stem, seen)
     raise MappingError(
         "a mapping can't be read",

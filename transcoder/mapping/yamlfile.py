@@ -17,6 +17,7 @@ from transcoder.errors import MappingError, Problem
 Scalar: TypeAlias = str | int | float | bool | None
 DEEPEST = 16
 LARGEST = 1 << 20
+LARGEST_NUMBER = 1 << 63
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,8 @@ def _item(node: yaml.Node, label: str, constructor: yaml.SafeLoader) -> Item:
             value = constructor.construct_object(node)
         except (yaml.YAMLError, ValueError) as error:
             raise _error(where, str(error), "a plain value", "quote it if it is text") from error
+        if isinstance(value, int) and not -LARGEST_NUMBER < value < LARGEST_NUMBER:
+            raise _error(where, f"a number of {value.bit_length()} bits", "a number of at most 63", "quote it")
         if not isinstance(value, (str, int, float, bool, type(None))):
             raise _error(where, f"{node.value!r}, a {type(value).__name__}", "text, a number or true/false", "quote it")
         return Item(value, where)

@@ -8,9 +8,11 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from os import PathLike
+from pathlib import Path
 
-from transcoder.errors import Problem, SourceError
+from transcoder.errors import Problem, SourceError, printable
 from transcoder.sources.base import Location, Source, in_order, unreadable
+from transcoder.sources.links import leads_to, refuse_link
 from transcoder.sources.remote import RemotePath, locate, without_collector
 from transcoder.sources.sstable import has_magic
 
@@ -21,6 +23,9 @@ ZIP_MAGIC = b"PK\x03\x04"
 H5_INDEX = "tf_model.h5.index.json"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
 KERAS3_INDEX = ".weights.json"
+WEIGHTS = (".h5", ".hdf5", ".keras", ".safetensors", ".index", ".pb", ".npy", ".ckpt")
+LONGEST_NAME = 2000
+LONGEST_STATE = 1 << 16  # of the `checkpoint` file: what is asked of it is in its first line
 GPT_SHAPES = "params_shapes.json"
 
 
@@ -30,13 +35,14 @@ class Candidate:
 
     kind: str
     path: Location
-    open: Callable[[], Source]
+    open: Callable[[bool], Source]  # whether to contain libhdf5
 
 
-def open_source(path: str | PathLike[str] | RemotePath) -> Source:
+def open_source(path: str | PathLike[str] | RemotePath, *, contain: bool | None = None) -> Source:
     """Open the one checkpoint at `path`: a file, a directory or a checkpoint prefix, or the URL of one.
 
-    Reads metadata only.
+    Reads metadata only. `contain` has the structure of HDF5 files looked through by a process of its own first, in
+    case that libhdf5 crashes; by default only of what is remote.
 
     Raises SourceError: nothing there, no weights, several containers, or a damaged one.
     """
@@ -59,7 +65,7 @@ def open_source(path: str | PathLike[str] | RemotePath) -> Source:
         raise _nothing(where)
     try:
         with without_collector() if isinstance(where, RemotePath) else nullcontext():
-            return candidates[0].open()
+            return _named_well(candidates[0].open(isinstance(where, RemotePath) if contain is None else contain))
     except OSError as error:  # of a name that an index gives, for one, and no file can have
         raise unreadable(where, error) from error
 
@@ -70,6 +76,19 @@ def candidates_at(where: Location) -> list[Candidate]:
     Raises SourceError or OSError.
     """
     return _in_directory(where) if where.is_dir() else _at(where)
+
+
+def _named_well(source: Source) -> Source:
+    """The source itself. Raises SourceError: a variable has a name that can't be shown, or of no sane length."""
+    for name in source.specs:
+        if len(name) > LONGEST_NAME or printable(name) != name or "\n" in name or "\t" in name:
+            source.close()
+            what = f"a name of {len(name)} characters" if len(name) > LONGEST_NAME else f"the name {name!a}"
+            raise SourceError(
+                f"{source.path.name} holds something this version does not read",
+                Problem(str(source.path), what, "names of variables as TensorFlow has them", "rename the variable"),
+            )
+    return source
 
 
 def check_unchanged(source: Source) -> None:
@@ -117,11 +136,9 @@ def _at(path: Location) -> list[Candidate]:
 
 
 def _in_directory(directory: Location) -> list[Candidate]:
-    files: list[Location] = [file for file in in_order(directory.iterdir()) if file.is_file()]
+    files: list[Location] = [file for file in in_order(directory.iterdir()) if file.is_file() and not _leads_out(file)]
     found = _of_files(files)
-    # transformers' save_pretrained(saved_model=True) writes saved_model/1/ beside tf_model.h5.
-    for pattern in ("saved_model.pb", "saved_model/*/saved_model.pb", "*/saved_model.pb"):
-        found += [_saved_model(file.parent) for file in in_order(directory.glob(pattern))]
+    found += [_saved_model(file.parent) for file in _saved_models(directory)]
     found += _latest(directory, _checkpoints(files))
     found += [_openai_gpt(directory) for file in files if file.name == GPT_SHAPES]
     return found
@@ -132,10 +149,12 @@ def containers_in(directory: Location, files: list[Location], *, latest: bool) -
 
     Of several checkpoints all, or with `latest` the one that the `checkpoint` file names.
     """
+    files = [file for file in files if not _leads_out(file)]
     found = _of_files(files)
     if any(file.name == "saved_model.pb" for file in files):
         found.append(_saved_model(directory))
-    found += [_saved_model(file.parent) for file in in_order(directory.glob("saved_model/*/saved_model.pb"))]
+    inner = in_order(directory.glob("saved_model/*/saved_model.pb"))
+    found += [_saved_model(file.parent) for file in inner if not _leads_out(file.parent) and not _leads_out(file)]
     found += [_openai_gpt(directory) for file in files if file.name == GPT_SHAPES]
     checkpoints = _checkpoints(files)
     return found + (_latest(directory, checkpoints) if latest else checkpoints)
@@ -155,6 +174,24 @@ def _of_files(files: list[Location]) -> list[Candidate]:
         elif file.suffix == ".safetensors" and _is_tensorflow(file):
             found.append(_safetensors(file))
     return found + [_indexed(index) for index in indexes if _may_be_tensorflow(index)]
+
+
+def _leads_out(path: Location) -> bool:
+    return isinstance(path, Path) and leads_to(path) is not None
+
+
+def _saved_models(directory: Location) -> list[Location]:
+    """The saved_model.pb files in a directory, one level below, or in `saved_model/1`.
+
+    transformers' save_pretrained(saved_model=True) writes the last beside tf_model.h5. Links to directories elsewhere
+    are not entered.
+    """
+    if isinstance(directory, Path):
+        tops = [path for path in directory.iterdir() if path.is_dir() and not _leads_out(path)]
+        tops += [below for top in tops if top.name == "saved_model" for below in top.iterdir() if not _leads_out(below)]
+        return in_order(file for top in (directory, *tops) if (file := top / "saved_model.pb").is_file())
+    patterns = ("saved_model.pb", "saved_model/*/saved_model.pb", "*/saved_model.pb")
+    return [file for pattern in patterns for file in in_order(directory.glob(pattern))]
 
 
 def _index_of(path: Location) -> Location | None:
@@ -197,9 +234,10 @@ def _checkpoints(files: list[Location]) -> list[Candidate]:
 def _latest(directory: Location, found: list[Candidate]) -> list[Candidate]:
     """Of several checkpoints in a directory, the one that its `checkpoint` file calls the latest."""
     state = directory / "checkpoint"
-    if len(found) > 1 and state.is_file():
+    if len(found) > 1 and state.is_file() and not _leads_out(state):
         # CheckpointState, a text protocol buffer that tf.train.CheckpointManager keeps.
-        text = state.read_text(encoding="utf-8", errors="replace")
+        with state.open("rb") as file:
+            text = file.read(LONGEST_STATE).decode("utf-8", "replace")
         if match := re.search(r'^model_checkpoint_path:\s*"([^"]+)"', text, re.MULTILINE):
             latest = directory / match[1].rpartition("/")[2]
             found = [candidate for candidate in found if candidate.path == latest] or found
@@ -207,11 +245,11 @@ def _latest(directory: Location, found: list[Candidate]) -> list[Candidate]:
 
 
 def _h5(path: Location) -> Candidate:
-    def opened() -> Source:
-        from transcoder.sources.hdf5 import is_keras3
+    def opened(contain: bool) -> Source:
+        from transcoder.sources.hdf5_file import is_keras3
 
-        if is_keras3(path):
-            return _keras3(path).open()
+        if is_keras3(path, contain=contain):
+            return _keras3(path).open(False)
         from transcoder.sources.keras_h5 import KerasH5
 
         return KerasH5(path)
@@ -220,10 +258,10 @@ def _h5(path: Location) -> Candidate:
 
 
 def _indexed(index: Location) -> Candidate:
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.sharded_h5 import ShardedH5
 
-        return ShardedH5(index)
+        return ShardedH5(index, contain=contain)
 
     if index.name.endswith(KERAS3_INDEX):
         return _keras3(index)
@@ -231,7 +269,7 @@ def _indexed(index: Location) -> Candidate:
 
 
 def _safetensors(path: Location) -> Candidate:
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.tf_safetensors import TFSafetensors
 
         return TFSafetensors(path)
@@ -240,16 +278,16 @@ def _safetensors(path: Location) -> Candidate:
 
 
 def _keras3(path: Location) -> Candidate:
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.keras3 import Keras3
 
-        return Keras3(path)
+        return Keras3(path, contain=contain)
 
     return Candidate("Keras 3 weights", path, opened)
 
 
 def _openai_gpt(directory: Location) -> Candidate:
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.openai_gpt import OpenAIGPT
 
         return OpenAIGPT(directory)
@@ -258,16 +296,18 @@ def _openai_gpt(directory: Location) -> Candidate:
 
 
 def _saved_model(directory: Location) -> Candidate:
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.tf_checkpoint import TFCheckpoint
 
+        if isinstance(directory, Path):
+            refuse_link(directory / "variables")
         return TFCheckpoint(directory, directory / "variables" / "variables", "saved-model")
 
     return Candidate("SavedModel", directory, opened)
 
 
 def _checkpoint(prefix: Location) -> Candidate:
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.tf_checkpoint import TFCheckpoint
 
         return TFCheckpoint(prefix, prefix, "tf-checkpoint")
@@ -280,7 +320,7 @@ def _v1(file: Location) -> Candidate:
     sharded = re.fullmatch(r"(.+)-\d{5}-of-(\d{5})", file.name)
     path = file.with_name(sharded[1]) if sharded else file
 
-    def opened() -> Source:
+    def opened(contain: bool) -> Source:
         from transcoder.sources.v1 import TFV1Checkpoint
 
         total = int(sharded[2]) if sharded else 0
@@ -291,6 +331,8 @@ def _v1(file: Location) -> Candidate:
 
 
 def _starts_with(path: Location, magic: bytes) -> bool:
+    if _leads_out(path):
+        return False  # its reader says so
     try:
         with path.open("rb") as file:
             return file.read(len(magic)) == magic
@@ -299,6 +341,10 @@ def _starts_with(path: Location, magic: bytes) -> bool:
 
 
 def _nothing(path: Location) -> SourceError:
+    if isinstance(path, Path) and path.is_dir():
+        for file in sorted(path.iterdir()):
+            if file.suffix in WEIGHTS:
+                refuse_link(file)
     if path.is_dir():
         names = sorted(file.name for file in path.iterdir())
         found = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -17,6 +17,7 @@ import numpy as np
 
 from transcoder.errors import Problem, SourceError
 from transcoder.pagecache import forget
+from transcoder.sources.links import refuse_link
 from transcoder.sources.remote import RemotePath
 from transcoder.tensors import TensorSpec
 
@@ -110,6 +111,7 @@ class RangeFile(Closing):
                 self._remote = path.ranges()
                 self.size = self._remote.size
                 return
+            refuse_link(path)
             # O_NONBLOCK: opening a FIFO must not wait for a writer.
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
         except OSError as error:
@@ -178,6 +180,17 @@ class RangeFile(Closing):
         if self._fd >= 0:
             os.close(self._fd)
             self._fd = -1
+
+
+def read_small(path: Location, largest: int) -> bytes:
+    """All of a small file, such as an index.
+
+    Raises SourceError: it can't be read, is none that lies on a disk, or is larger.
+    """
+    with RangeFile(path) as file:
+        if file.size > largest:
+            raise damaged(path, "its size", f"{file.size} bytes", f"at most {largest}")
+        return file.read(0, file.size, "the text")
 
 
 def read_swapped(read: Callable[[int, memoryview], None], start: int, buffer: memoryview, word: int) -> None:

@@ -7,16 +7,14 @@ Source: the HDF5 file format specification and `h5py.h5d`.
 
 from __future__ import annotations
 
-import io
 import math
 import threading
 import weakref
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
-from typing import TYPE_CHECKING
+from itertools import pairwise
 
 import h5py
 import numpy as np
@@ -24,15 +22,15 @@ from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Extent, Location, RangeFile, damaged, read_swapped, truncated
-from transcoder.tensors import BY_NAME, BY_NUMPY, DType, TensorSpec
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from transcoder.sources.hdf5_file import attribute, opened
+from transcoder.sources.probe import probe
+from transcoder.tensors import BY_NAME, BY_NUMPY, MOST_AXES, DType, TensorSpec
 
 MAGIC = b"\x89HDF\r\n\x1a\n"
 DEEPEST = 32
-LARGEST_CHUNK = 1 << 28
-LOCKING = {"locking": "best-effort"}  # a read-only file system can't lock, and need not
+LARGEST_CHUNK = 1 << 26  # bytes; a band of chunks is held decoded
+MOST_LINKS = 8  # names of one dataset
+INFLATED = 1032  # bytes that deflate can make of one, and no more
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
 FILTERS = {DEFLATE: "gzip", SHUFFLE: "shuffle", FLETCHER32: "fletcher32"}
 
@@ -58,7 +56,7 @@ class Dataset:
     dtype: DType
     shape: tuple[int, ...]
     swap: bool  # stored big-endian
-    attributes: dict[str, object]
+    address: int  # of its object in the file: the same for all of its names
     offset: int | None = None
     raw: bytes | None = None
     chunk_shape: tuple[int, ...] = ()
@@ -77,15 +75,17 @@ class HDF5:
     Raises SourceError: not HDF5, damaged, or holding what may lead out of the file or is no numbers.
     """
 
-    def __init__(self, path: Location, member: tuple[int, int] | None = None) -> None:
-        """`member` is the (start, size) of an HDF5 file that lies within another."""
+    def __init__(self, path: Location, member: tuple[int, int] | None = None, *, contain: bool = False) -> None:
+        """`member` is the (start, size) of an HDF5 file that lies within another; `contain`: see probe.py."""
         self.path = path
         self._file = RangeFile(path)
         self._base, self._size = member or (0, self._file.size)
+        if contain:
+            probe(self._file, self._base, self._size)
         self._lock = threading.Lock()
         self._band: tuple[str, int, NDArray[np.uint8]] | None = None  # the last decoded row of chunks
         try:
-            self.root = _opened(self._file, member)
+            self.root = opened(self._file, member)
         except OSError as error:
             raise self._not_hdf5(error) from error
         # One that is left open when Python ends would call back into it to read.
@@ -97,7 +97,9 @@ class HDF5:
             found = f"a user block of {self.root.userblock_size} bytes"
             raise self.refused("", found, "a file that begins as HDF5", "take the user block off with h5unjam")
         try:
-            return {dataset.path: dataset for dataset in self._walk(self.root, "", 0, set())}
+            datasets = {dataset.path: dataset for dataset in self._walk(self.root, "", 0, set())}
+            self._refuse_overlaps(datasets.values())
+            return datasets
         except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
             # libhdf5 reports damage as any of these, h5py hands them on.
             raise damaged(self.path, "its structure", str(error), "a well-formed HDF5 file") from error
@@ -151,13 +153,35 @@ class HDF5:
             else:
                 raise self.refused(where, "a named datatype", "a dataset or a group")
 
+    def _refuse_overlaps(self, datasets: Iterable[Dataset]) -> None:
+        """Each byte of the file belongs to one dataset: a small file could else stand for any number of large ones."""
+        stored: list[tuple[int, int, str, int]] = []
+        names: dict[int, int] = {}
+        for dataset in datasets:
+            names[dataset.address] = names.get(dataset.address, 0) + 1
+            if names[dataset.address] > MOST_LINKS:
+                raise self.refused(dataset.path, f"one of more than {MOST_LINKS} names of a dataset", "data of its own")
+            if names[dataset.address] > 1:
+                continue
+            if dataset.offset is not None:
+                stored.append((dataset.offset, dataset.nbytes, dataset.path, 0))
+            stored += [(c.offset, c.size, dataset.path, 1) for band in dataset.chunks.values() for c in band]
+        stored.sort()
+        for (first, size, one, _), (second, _, other, _) in pairwise(stored):
+            if first + size > second:
+                raise damaged(
+                    self.path, f"/{other}", f"data at byte {second}, where /{one} has its own", "its own data"
+                )
+
     def _dataset(self, where: str, item: h5py.Dataset) -> Dataset:
         if item.shape is None:
             raise self.refused(where, "an empty dataspace", "an array")
-        attributes = dict(item.attrs)
-        dtype = self._dtype(where, item, attributes)
+        if len(item.shape) > MOST_AXES:
+            raise self.refused(where, f"{len(item.shape)} axes", f"at most {MOST_AXES}")
+        dtype = self._dtype(where, item)
         shape = tuple(int(extent) for extent in item.shape)
-        dataset = Dataset(where, dtype, shape, item.dtype.str.startswith(">"), attributes)
+        address = h5py.h5o.get_info(item.id).addr
+        dataset = Dataset(where, dtype, shape, item.dtype.str.startswith(">"), address)
         properties = item.id.get_create_plist()
         if properties.get_external_count():
             raise self.refused(where, "data in another file (external storage)", "data of this file itself")
@@ -173,9 +197,13 @@ class HDF5:
             raise self.refused(where, "a virtual dataset", "data of this file itself")
         return dataset
 
-    def _dtype(self, where: str, item: h5py.Dataset, attributes: dict[str, object]) -> DType:
+    def _dtype(self, where: str, item: h5py.Dataset) -> DType:
         numpy_type = item.dtype.newbyteorder("<").str
-        if numpy_type == "|V2" and attributes.get("dtype") in ("bfloat16", b"bfloat16"):
+        if (
+            numpy_type == "|V2"
+            and "dtype" in item.attrs
+            and attribute(item.attrs, "dtype") in ("bfloat16", b"bfloat16")
+        ):
             return BY_NAME["bfloat16"]  # Keras 3 stores it as two opaque bytes
         if numpy_type not in BY_NUMPY or item.dtype.subdtype is not None:
             raise self.refused(where, f"elements of type {item.dtype}", "numbers")
@@ -212,8 +240,15 @@ class HDF5:
         dataset.filters = tuple((code, int(values[0]) if values else 0) for code, _, values, _ in filters)
         dataset.chunk_shape = tuple(int(extent) for extent in item.chunks)
         chunk_bytes = math.prod(dataset.chunk_shape) * dataset.dtype.size
-        if chunk_bytes > LARGEST_CHUNK:
-            raise self.refused(dataset.path, f"chunks of {chunk_bytes} bytes", f"at most {LARGEST_CHUNK}")
+        row = math.prod(dataset.shape[1:]) * dataset.dtype.size
+        largest = max(chunk_bytes, min(dataset.chunk_shape[0], dataset.shape[0]) * row)
+        if largest > LARGEST_CHUNK:
+            raise self.refused(
+                dataset.path,
+                f"chunks, or rows of them, of {largest} bytes",
+                f"at most {LARGEST_CHUNK}",
+                "rewrite the file without chunks, for example with h5repack -l CONTI -f NONE",
+            )
         if not dataset.nbytes:
             dataset.raw = b""
             return
@@ -225,6 +260,13 @@ class HDF5:
             info = item.id.get_chunk_info(i)
             if info.byte_offset is None or info.byte_offset + info.size > self._size:
                 raise truncated(self.path, where, (info.byte_offset or 0) + info.size, self._size)
+            # A checksum takes 4 bytes; of several deflate filters a file may have any number.
+            deflated = sum(
+                code == DEFLATE and not info.filter_mask >> i & 1 for i, (code, _) in enumerate(dataset.filters)
+            )
+            if info.size * INFLATED**deflated + 4 < chunk_bytes or deflated > 1:
+                found = f"a chunk of {info.size} bytes, deflated {deflated} times"
+                raise damaged(self.path, where, found, f"what {chunk_bytes} bytes can be stored in")
             band = info.chunk_offset[0] // dataset.chunk_shape[0]
             chunk = Chunk(tuple(info.chunk_offset), info.byte_offset, info.size, info.filter_mask)
             dataset.chunks.setdefault(band, []).append(chunk)
@@ -326,52 +368,3 @@ def _fletcher32(data: bytes) -> tuple[int, int]:
     value = sum2 << 16 | sum1
     swapped = int.from_bytes(b"".join(value.to_bytes(4, "big")[i : i + 2][::-1] for i in (0, 2)), "big")
     return value, swapped
-
-
-def is_keras3(path: Location) -> bool:
-    """Whether an HDF5 file holds variables as Keras 3 names them: below groups called `vars`."""
-    if not path.is_file():
-        return False  # h5py would wait for ever at a FIFO
-    try:
-        with RangeFile(path) as file, _opened(file) as root:
-            if any(name in root.attrs for name in ("layer_names", "layer_names0")) or "model_weights" in root:
-                return False
-            hard = (isinstance(n, str) and root.id.links.get_info(n.encode()).type == h5py.h5l.TYPE_HARD for n in root)
-            return all(hard) and ("vars" in root or "layers" in root)
-    except (OSError, RuntimeError, KeyError):
-        return False  # KerasH5 says what is wrong
-
-
-def _opened(file: RangeFile, member: tuple[int, int] | None = None) -> h5py.File:
-    """HDF5's structure: libhdf5 opens a local file itself; what is remote or within another is read for it."""
-    if member is None and isinstance(file.path, Path):
-        return h5py.File(file.path, "r", **LOCKING)
-    return h5py.File(_Window(file, *(member or (0, file.size))), "r")
-
-
-class _Window(io.RawIOBase):
-    """A file, or a part of one, as a file object for h5py."""
-
-    def __init__(self, file: RangeFile, start: int, size: int) -> None:
-        self._file, self._start, self._size = file, start, size
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer).cast("B")
-        count = max(0, min(len(view), self._size - self._at))
-        self._file.read_into(self._start + self._at, view[:count], "the structure")
-        self._at += count
-        return count

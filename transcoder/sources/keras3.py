@@ -19,14 +19,16 @@ from pathlib import Path
 
 from transcoder import strictjson
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged
+from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, read_small
 from transcoder.sources.hdf5 import HDF5, Dataset
+from transcoder.sources.shard_index import LARGEST
 from transcoder.tensors import TensorSpec
 
 MEMBER = "model.weights.h5"
 VARIABLE = re.compile(r"(?:.+/)?vars/[^/]+")
 SHARD = re.compile(r"[^/\0]+\.weights\.h5")
 COPIED = 1 << 20
+INFLATED = 100  # bytes for one of a compressed archive: weights give 1.1; what gives more would fill the disk
 # zipfile reports damage as any of these, where a length or a place in the archive is wrong.
 DAMAGE = (
     zipfile.BadZipFile, zlib.error, struct.error,
@@ -51,8 +53,9 @@ class Keras3(Closing):
     specs: Mapping[str, TensorSpec]
     not_tensors: Mapping[str, str]
 
-    def __init__(self, path: Location) -> None:
+    def __init__(self, path: Location, *, contain: bool = False) -> None:
         self.path = path
+        self._contain = contain
         self.producer = "Keras 3"
         self._shards: list[HDF5] = []
         self._unverified: Member | None = None
@@ -64,7 +67,7 @@ class Keras3(Closing):
             elif _is_archive(path):
                 self._open_archive()
             else:
-                self._add(HDF5(path))
+                self._add(HDF5(path, contain=contain))
         except BaseException:
             self.close()
             raise
@@ -85,14 +88,21 @@ class Keras3(Closing):
         return list(datasets)
 
     def _open_archive(self) -> None:
+        contain = self._contain
         try:
             with self.path.open("rb") as file, zipfile.ZipFile(file) as archive:
                 info = archive.getinfo(MEMBER)
                 if metadata := _metadata(archive):
                     self.producer = f"Keras {metadata}"
+                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                    found = f"compression method {info.compress_type}"
+                    raise damaged(self.path, MEMBER, found, "none, or deflate")
+                if info.file_size > INFLATED * info.compress_size:
+                    found = f"{info.compress_size} bytes that are said to be {info.file_size}"
+                    raise damaged(self.path, MEMBER, found, f"at most {INFLATED} for one, as weights compress")
                 if info.compress_type == zipfile.ZIP_STORED:
                     self._unverified = Member(_data_offset(self.path, info), info.file_size, info.CRC)
-                    self._add(HDF5(self.path, (self._unverified.start, info.file_size)))
+                    self._add(HDF5(self.path, (self._unverified.start, info.file_size), contain=contain))
                 else:
                     self._add(self._unpacked(archive, info))
         except KeyError as error:
@@ -115,18 +125,18 @@ class Keras3(Closing):
                 found = f"{info.file_size - left} bytes"
                 raise damaged(self.path, MEMBER, found, f"{info.file_size}, as the archive says")
             scratch.flush()
-            shard = HDF5(Path(scratch.name))
+            shard = HDF5(Path(scratch.name), contain=self._contain)
             shard.path = self.path
             return shard
 
     def _open_shards(self) -> None:
         """Shards of an index whose weight_map gives each layer's file, or the list of its files."""
         try:
-            contents = strictjson.loads(self.path.read_text(encoding="utf-8"))
+            contents = strictjson.loads(read_small(self.path, LARGEST))
             weight_map = contents.get("weight_map") if isinstance(contents, dict) else None
             if not isinstance(weight_map, dict):
                 raise ValueError("no weight_map")
-        except (OSError, ValueError) as error:
+        except ValueError as error:
             raise damaged(self.path, "the index", str(error), "JSON with a weight_map") from error
         listed: dict[str, set[str]] = {}
         for layer, files in weight_map.items():
@@ -142,7 +152,7 @@ class Keras3(Closing):
             raise SourceError(f"{self.path.name} does not fit its files", problems)
         found: dict[str, set[str]] = {}
         for name in names:
-            for variable in self._add(HDF5(self.path.with_name(name))):
+            for variable in self._add(HDF5(self.path.with_name(name), contain=self._contain)):
                 found.setdefault(variable.rpartition("/")[0], set()).add(name)
         for layer in sorted(listed.keys() | found.keys()):
             there, said = found.get(layer, set()), listed.get(layer, set())
@@ -186,6 +196,8 @@ class Keras3(Closing):
 
 
 def _is_archive(path: Location) -> bool:
+    with RangeFile(path):  # refuses what is no file, or a link
+        pass
     try:
         with path.open("rb") as file:
             return zipfile.is_zipfile(file)
@@ -211,7 +223,8 @@ def _metadata(archive: zipfile.ZipFile) -> str:
     """keras_version of metadata.json, or ""."""
     try:
         info = archive.getinfo("metadata.json")
-        contents = strictjson.loads(archive.read(info)) if info.file_size < 1 << 16 else None
+        plain = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+        contents = strictjson.loads(archive.read(info)) if plain and info.file_size < 1 << 16 else None
     except (KeyError, ValueError):
         return ""
     return str(contents.get("keras_version", "")) if isinstance(contents, dict) else ""

@@ -14,6 +14,7 @@ import h5py
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Closing, Extent, Location, damaged
 from transcoder.sources.hdf5 import HDF5, Dataset
+from transcoder.sources.hdf5_file import attribute
 from transcoder.sources.names import below, common_scope, names_by_layer, tidy
 from transcoder.tensors import TensorSpec
 
@@ -29,9 +30,9 @@ class KerasH5(Closing):
     specs: Mapping[str, TensorSpec]
     not_tensors: Mapping[str, str]
 
-    def __init__(self, path: Location) -> None:
+    def __init__(self, path: Location, *, contain: bool = False) -> None:
         self.path = path
-        self._hdf5 = HDF5(path)
+        self._hdf5 = HDF5(path, contain=contain)
         try:
             self._index()
         except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
@@ -49,7 +50,8 @@ class KerasH5(Closing):
         weights = root[FULL_MODEL] if full else root
         if not isinstance(weights, h5py.Group) or not _has_names(weights.attrs, "layer_names"):
             raise self._not_keras()
-        version = weights.attrs.get("keras_version", root.attrs.get("keras_version", "of unknown version"))
+        says = next((owner.attrs for owner in (weights, root) if "keras_version" in owner.attrs), None)
+        version = "of unknown version" if says is None else attribute(says, "keras_version")
         self.producer = f"Keras {_text(version)}"
         prefix = f"{FULL_MODEL}/" if full else ""
         places: dict[str, dict[str, Dataset]] = {}
@@ -187,8 +189,8 @@ def _text(value: object) -> str:
 def name_list(attributes: h5py.AttributeManager, name: str) -> list[str]:
     """A list attribute that Keras splits into name0, name1, ... when it exceeds HDF5's 64 kB header."""
     if name in attributes:
-        return [_text(item) for item in attributes[name]]
+        return [_text(item) for item in attribute(attributes, name)]
     parts: list[str] = []
     while f"{name}{len(parts)}" in attributes:
         parts.append(f"{name}{len(parts)}")
-    return [_text(item) for part in parts for item in attributes[part]]
+    return [_text(item) for part in parts for item in attribute(attributes, part)]

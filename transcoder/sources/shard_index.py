@@ -8,10 +8,10 @@ from pathlib import Path
 
 from transcoder import strictjson
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Location
+from transcoder.sources.base import Location, read_small
 from transcoder.sources.names import tidy
 
-LARGEST = 64 << 20
+LARGEST = 32 << 20
 SHARD = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.(h5|safetensors)")
 
 
@@ -22,14 +22,12 @@ def read_index(path: Location) -> dict[str, Location]:
     in the shards has lost it. Raises SourceError with everything that is wrong with the index.
     """
     try:
-        if path.stat().st_size > LARGEST:
-            raise ValueError(f"{path.stat().st_size} bytes")
-        contents = strictjson.loads(path.read_text(encoding="utf-8"))
+        contents = strictjson.loads(read_small(path, LARGEST))
         weight_map = contents.get("weight_map") if isinstance(contents, dict) else None
         if not isinstance(weight_map, dict):
             raise ValueError("no weight_map")
         entries = {str(name): str(file) for name, file in weight_map.items()}
-    except (OSError, ValueError) as error:
+    except ValueError as error:
         raise SourceError(
             f"{path.name} can't be used",
             Problem(str(path), f"{error}", "JSON with a weight_map", "fetch or copy the index again"),

@@ -28,7 +28,7 @@ class ShardedH5(Closing):
     specs: Mapping[str, TensorSpec]
     not_tensors: Mapping[str, str]
 
-    def __init__(self, index: Location) -> None:
+    def __init__(self, index: Location, *, contain: bool = False) -> None:
         self.path = index
         self._places = read_index(index)
         self._shards: dict[Location, HDF5] = {}
@@ -37,7 +37,7 @@ class ShardedH5(Closing):
         try:
             found: dict[Location, list[str]] = {}
             for path in sorted(set(self._places.values())):
-                shard = self._shards[path] = HDF5(path)
+                shard = self._shards[path] = HDF5(path, contain=contain)
                 datasets = shard.datasets()
                 found[path] = [stripped(where) for where in datasets]
                 for where, dataset in datasets.items():

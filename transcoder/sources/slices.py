@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from itertools import chain
 from typing import TypeAlias
 
 import numpy as np
 
 from transcoder.sources.wire import WireError, as_bytes, as_int, fields
+from transcoder.tensors import MOST_AXES
 
 MOST_PARTS = 1024
 
@@ -34,6 +36,8 @@ def tensor_shape(message: bytes) -> tuple[int, ...]:
             if size < 0:
                 raise WireError(f"a dimension of {size}")
             shape.append(size)
+            if len(shape) > MOST_AXES:
+                raise WireError(f"a shape of more than {MOST_AXES} axes")
     return tuple(shape)
 
 
@@ -45,6 +49,8 @@ def slice_box(message: bytes) -> Box:
             values = {n: as_int(v) for n, v in fields(as_bytes(field))}
             starts.append(values.get(1, 0))
             lengths.append(values.get(2, -1))
+            if len(starts) > MOST_AXES:
+                raise WireError(f"a slice of more than {MOST_AXES} axes")
     return tuple(starts), tuple(lengths)
 
 
@@ -86,12 +92,11 @@ def tile(boxes: Sequence[Box], shape: tuple[int, ...]) -> bool:
         inside = (s >= 0 and n > 0 and s + n <= extent for s, n, extent in zip(starts, lengths, shape, strict=True))
         if not all(inside):
             return False
-    for i, (starts, lengths) in enumerate(boxes):
-        for others, sizes in boxes[:i]:
-            pairs = zip(starts, lengths, others, sizes, strict=True)
-            if all(s < o + z and o < s + n for s, n, o, z in pairs):
-                return False
-    return sum(math.prod(lengths) for _, lengths in boxes) == math.prod(shape)
+    if sum(math.prod(lengths) for _, lengths in boxes) != math.prod(shape):
+        return False
+    first = np.array([starts for starts, _ in boxes], np.int64).reshape(len(boxes), len(shape))
+    last = first + np.array([lengths for _, lengths in boxes], np.int64).reshape(len(boxes), len(shape))
+    return not any(((first[:i] < last[i]) & (first[i] < last[:i])).all(axis=1).any() for i in range(1, len(boxes)))
 
 
 def gather(
@@ -113,12 +118,17 @@ def gather(
     divided = max((a for (_, lengths), _ in parts for a in axes if lengths[a] != shape[a]))
     inner = math.prod(shape[divided + 1 :])
     outer = shape[: divided + 1]
+    # A run ends where a part does along this axis, so all but the first of a call begin where one begins.
+    beginning: dict[int, list[Part]] = {}
+    for part in parts:
+        beginning.setdefault(part[0][0][divided], []).append(part)
     done = 0
     while done < len(buffer):
         # In bytes, not elements: a range may begin and end inside of one.
         position, within = divmod(start + done, inner * size)
         index = [int(i) for i in np.unravel_index(position, outer)]
-        (starts, lengths), key = next(part for part in parts if _inside(index, part[0]))
+        near = beginning.get(index[divided], ())
+        (starts, lengths), key = next(part for part in chain(near, parts) if _inside(index, part[0]))
         local = [i - s for i, s in zip(index, starts, strict=False)]
         run = (lengths[divided] - local[divided]) * inner * size - within
         first = 0

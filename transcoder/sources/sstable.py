@@ -19,6 +19,8 @@ MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
 FOOTER = 48
 TRAILER = 5  # 1 byte of compression type, 4 of masked crc32c
 LARGEST = 1 << 30
+LONGEST_KEY = 1 << 14
+SPELT = 64  # bytes of keys for one of a block: TensorFlow lets 16 keys share a beginning, other writers more
 PAGE = 4096
 CHUNK = 1 << 20
 
@@ -123,6 +125,15 @@ class SSTable:
             self.blocks = tuple(self._block(*_two(handle)) for handle in handles)
         except WireError as error:
             raise self._malformed(error) from error
+        self._check_order()
+
+    def _check_order(self) -> None:
+        """Blocks lie one behind another: one that is listed twice would give its data a second time."""
+        end = 0
+        for block in self.blocks:
+            if block.offset < end:
+                raise damaged(self.file.path, str(block), f"before byte {end}", "blocks one behind another")
+            end = block.end + TRAILER
 
     def places(self, *, verified: bool) -> Iterator[tuple[bytes, Place]]:
         """Every key in order, and where its value lies.
@@ -221,12 +232,16 @@ def _entries(window: Window, block: Block) -> Iterator[tuple[bytes, Place]]:
         raise WireError("more restarts than the block holds")
     at = block.offset
     key = b""
+    spelt = 0  # bytes of all keys, which share their beginnings
     while at < end:
         shared, at = window.varint(at, end)
         unshared, at = window.varint(at, end)
         length, at = window.varint(at, end)
         if shared > len(key) or at + unshared + length > end:
             raise WireError("an entry runs past its block")
+        spelt += shared + unshared
+        if shared + unshared > LONGEST_KEY or spelt > SPELT * block.size:
+            raise WireError(f"keys of {spelt} bytes in a block of {block.size}")
         key = key[:shared] + window.read(at, at + unshared)
         at += unshared
         yield key, Place(at, at + length, block)

@@ -7,19 +7,19 @@ parameter newly initialised. Source: safetensors `src/tensor.rs` for the format;
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from transcoder import strictjson
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, truncated
 from transcoder.sources.names import stripped
 from transcoder.sources.shard_index import check_shards, read_index
-from transcoder.tensors import BY_SAFETENSORS, TensorSpec
+from transcoder.tensors import BY_SAFETENSORS, MOST_AXES, TensorSpec
 
-LARGEST_HEADER = 100_000_000
+LARGEST_HEADER = 32_000_000
 
 
 @dataclass(frozen=True)
@@ -84,13 +84,13 @@ class TFSafetensors(Closing):
 def layout_of(path: Location) -> str | None:
     """The `format` that a safetensors file's header names, or None where it is no such file or names none."""
     try:
-        with path.open("rb") as file:
-            length = int.from_bytes(file.read(8), "little")
+        with RangeFile(path) as file:
+            length = int.from_bytes(file.read(0, 8, "the header's length"), "little")
             if not 2 <= length <= LARGEST_HEADER:
                 return None
-            header = json.loads(file.read(length))
+            header: Any = strictjson.loads(file.read(8, length, "the header"))
         layout = header["__metadata__"]["format"]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+    except (SourceError, ValueError, KeyError, TypeError):
         return None
     return layout if isinstance(layout, str) else None
 
@@ -140,6 +140,6 @@ def _entry(name: str, entry: dict[str, object]) -> tuple[TensorSpec, int, int]:
     numbers = [*shape, *offsets]
     if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 63 for n in numbers):
         raise ValueError(f"{name}: {numbers}")
-    if math.prod(shape) >= 1 << 63:
-        raise ValueError(f"{name}: a shape of {shape}")
+    if len(shape) > MOST_AXES or math.prod(shape) >= 1 << 63:
+        raise ValueError(f"{name}: a shape of {len(shape)} axes that no file could hold")
     return TensorSpec(name, BY_SAFETENSORS[str(entry["dtype"])], tuple(shape)), offsets[0], offsets[1]

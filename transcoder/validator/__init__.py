@@ -23,6 +23,7 @@ from transcoder.mapping import Table, choose, expand, find_mappings, load_mappin
 from transcoder.modelconfig import ModelConfig, find_config, read_config
 from transcoder.options import DTYPES
 from transcoder.sources import Source, check_unchanged, open_source
+from transcoder.validator.configuration import differences
 from transcoder.validator.details import Details, find_dropped
 from transcoder.validator.digests import REPORT, Digest, digest_files
 from transcoder.validator.reading import Output, Reader, RenamedReader, claims, reader_for
@@ -40,6 +41,7 @@ def validate(
     *,
     level: str | Sequence[str] = "all",
     mapping: str | PathLike[str] | None = None,
+    source_config: str | PathLike[str] | None = None,
     truth: str = "auto",
     reference_python: str | PathLike[str] | None = None,
     report: str | PathLike[str] | None = None,
@@ -49,7 +51,8 @@ def validate(
     """Compare a converted directory with its source.
 
     `level` is "weights", "load", "forward", "all" or several of the first three. `mapping` is needed where the
-    conversion used one's own. `truth` says what computes the true outputs: "tensorflow" (transformers 4's model
+    conversion used one's own, and `source_config` where it was given another config.json than the source's. `truth`
+    says what computes the true outputs: "tensorflow" (transformers 4's model
     class, in the interpreter `reference_python` or this one), "numpy", or "auto", the first of these that is at
     hand; "signature" also runs a SavedModel's own graph, which is code: only for files that you trust. The
     report is written to `report`, by default OUT/validation.json, and where `page` names a file, as one HTML page
@@ -79,6 +82,7 @@ def validate(
     levels: list[Level] = []
     details = Details(statistics=page is not None)
     with open_source(source) as opened:
+        original = _original(opened, source_config)
         reader: Reader = reader_for(opened)
         files = Output(directory)
         table, called = choose(candidates, architecture, config.values, reader.names(), str(config.path))
@@ -91,13 +95,15 @@ def validate(
             try:
                 level_of_weights = check_weights(reader, files, rules, _policy(receipt), receipt, progress, details)
                 check_unchanged(opened)
-                levels.append(level_of_weights)
+                levels.append(_with_config(level_of_weights, files, config, original))
             except TranscodeError as error:
                 levels.append(Level("weights", "failed", error.summary, list(error.problems)))
             except ImportError as error:  # bfloat16 is torch's to read
                 levels.append(not_run("weights", f"{error.name} is not installed", INSTALL))
         if "load" in wanted or "forward" in wanted:
-            levels += _running_levels(wanted, files, directory, architecture, opened, reader, truth, reference_python)
+            levels += _running_levels(
+                wanted, files, directory, architecture, original, opened, reader, truth, reference_python
+            )
     _check_still(directory, covered)
     result = Report(architecture, table.name, levels, _environment(), covered, details)
     contents = result.to_json()
@@ -126,6 +132,7 @@ def _running_levels(
     files: Output,
     directory: Path,
     architecture: str,
+    original: ModelConfig | None,
     opened: Any,
     reader: Any,
     truth: str,
@@ -142,10 +149,7 @@ def _running_levels(
             from transcoder.validator.forward import as_level, check_forward
 
             # The source's own config.json where it has one: the output's is part of what is on trial.
-            try:
-                original = find_config(opened.path).values
-            except TranscodeError:
-                original = read_config(directory / "config.json").values
+            own = original or read_config(directory / "config.json")
             python = Path(reference_python) if reference_python is not None else None
             try:
                 levels.append(
@@ -153,7 +157,7 @@ def _running_levels(
                         model,
                         directory,
                         architecture,
-                        original,
+                        own.values,
                         opened,
                         reader,
                         truth=truth,
@@ -177,6 +181,24 @@ def _check_still(directory: Path, covered: dict[str, Digest]) -> None:
             [Problem(str(directory / name), "other bytes than at the start", "an output that nobody writes to",
                      "validate again") for name in changed],
         )  # fmt: skip
+
+
+def _original(opened: Source, given: str | PathLike[str] | None) -> ModelConfig | None:
+    """The config.json that was converted, or None where there is none beside the source."""
+    if given is not None:
+        return read_config(Path(given))
+    try:
+        return find_config(opened.path)
+    except TranscodeError:
+        return None
+
+
+def _with_config(level: Level, files: Output, ours: ModelConfig, original: ModelConfig | None) -> Level:
+    """The level, failed where the output's config.json says something else than the source's."""
+    if original is None:
+        return replace(level, notes=[*level.notes, "config.json: the source has none to compare it with"])
+    problems = differences(files, ours.values, original.values)
+    return replace(level, verdict="failed", findings=[*level.findings, *problems]) if problems else level
 
 
 def _policy(receipt: Any) -> str:

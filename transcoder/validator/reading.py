@@ -323,7 +323,7 @@ class Output:
         except (SafetensorError, OSError) as error:
             self.problem(name, str(error), "a file that the safetensors library opens")
             return
-        if not metadata or metadata.get("format") != "pt":
+        if metadata != {"format": "pt"}:
             self.problem(name, f"metadata {metadata}", '{"format": "pt"}')
         self._open[name] = shard
         for key in keys:

@@ -1,0 +1,196 @@
+"""What is fuzzed: one function a parser, from the bytes of a file to nothing, or to a TranscodeError.
+
+Checksums are taken as right: behind them a fuzzer would see nothing, and whoever makes a hostile file makes them too.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from transcoder import strictjson
+from transcoder.errors import TranscodeError
+from transcoder.mapping import architecture_names, expand, load_mapping
+from transcoder.mapping.expressions import ExpressionError, Value, check, fill, holds, tested_values, value_of
+from transcoder.mapping.lint import lint
+from transcoder.modelconfig import read_config
+from transcoder.sources import Source, bundle, open_source, sstable
+from transcoder.sources.tf_checkpoint import full_names
+from transcoder.sources.wire import WireError
+
+GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
+MOST = 1 << 20  # bytes of a variable that are read
+CONFIG: dict[str, Value] = {
+    "hidden_size": 24,
+    "depths": [1, 2, 3],
+    "text_config": {"layers": 2},
+    "name": "c2p|p2c",
+    "yes": True,
+}
+
+
+@dataclass(frozen=True)
+class Target:
+    """A parser: what takes a file's bytes, what else it may raise, and files to begin with."""
+
+    run: Callable[[bytes], None]
+    seeds: tuple[str, ...]
+    longest: int = 1 << 14
+
+
+def believe_checksums() -> None:
+    """Every crc32c of a block, an entry or a string is what it should be."""
+
+    class Right(int):
+        def __eq__(self, other: object) -> bool:
+            return True
+
+        def __ne__(self, other: object) -> bool:
+            return False
+
+        __hash__ = int.__hash__
+
+    for module in (sstable, bundle):
+        vars(module)["unmask"] = lambda masked: Right()
+
+
+SHARED = Path("/dev/shm")  # noqa: S108
+_scratch = Path(tempfile.mkdtemp(prefix="fuzz-", dir=SHARED if SHARED.is_dir() else None))
+
+
+def _read_all(source: Source) -> None:
+    for name, spec in source.specs.items():
+        source.extent(name)
+        if spec.nbytes <= MOST:
+            data = bytearray(spec.nbytes)
+            source.read_into(name, 0, memoryview(data))
+
+
+def _opened(name: str, data: bytes, *beside: tuple[str, bytes]) -> None:
+    path = _scratch / name
+    path.write_bytes(data)
+    for other, contents in beside:
+        (_scratch / other).write_bytes(contents)
+    with open_source(path) as source:
+        _read_all(source)
+
+
+def _bundle(data: bytes) -> None:
+    _opened("b.index", data, ("b.data-00000-of-00001", bytes(range(256)) * 16))
+
+
+def _v1(data: bytes) -> None:
+    _opened("v1.ckpt", data)
+
+
+def _graph(data: bytes) -> None:
+    with suppress(WireError):
+        full_names(data)
+
+
+def _safetensors(data: bytes) -> None:
+    _opened("model.safetensors", data)
+
+
+def _hdf5(data: bytes) -> None:
+    _opened("tf_model.h5", data)
+
+
+def _keras3(data: bytes) -> None:
+    _opened("m.keras", data)
+
+
+def _index(data: bytes) -> None:
+    directory = _scratch / "sharded"
+    if not directory.is_dir():
+        shutil.copytree(GOLDEN / "containers/roberta-safetensors-sharded", directory)
+    (directory / "model.safetensors.index.json").write_bytes(data)
+    with open_source(directory / "model.safetensors.index.json") as source:
+        list(source.specs)
+
+
+def _config(data: bytes) -> None:
+    (_scratch / "config.json").write_bytes(data)
+    config = read_config(_scratch / "config.json")
+    rules = load_mapping("roberta")
+    names = [name for name in architecture_names(rules) if name in config.architectures] or ["RobertaModel"]
+    expand(rules, names[0], config.over(rules.config))
+    config.for_output("RobertaModel", "roberta", "float32").encode()
+
+
+def _mapping(data: bytes) -> None:
+    path = _scratch / "mine.yaml"
+    path.write_bytes(data)
+    lint(load_mapping(path))
+
+
+def _expression(data: bytes) -> None:
+    text = data.decode("utf-8", "replace")
+    for call in (
+        lambda: check(text, template=True),
+        lambda: str(value_of(text, CONFIG)),
+        lambda: holds(text, CONFIG),
+        lambda: fill(text, CONFIG),
+        lambda: tested_values(text),
+    ):
+        with suppress(ExpressionError):
+            call()
+
+
+def _npy(data: bytes) -> None:
+    _opened("params_0.npy", data, ("params_shapes.json", json.dumps([[1, 4]] * 14).encode()))
+
+
+def _json(data: bytes) -> None:
+    try:
+        value = strictjson.loads(data)
+    except ValueError:
+        return
+    json.dumps(value, indent=1, ensure_ascii=False).encode()
+
+
+TARGETS = {
+    "bundle": Target(_bundle, ("containers/*/*.index", "roberta-model-checkpoint/*.index")),
+    "v1": Target(_v1, ("containers/tf1-v1/*", "containers/tf1-v1-sharded/*")),
+    "object-graph": Target(_graph, ("containers/tf2-dtypes/*.data-*",)),
+    "safetensors": Target(_safetensors, ("containers/roberta-safetensors/model.safetensors",)),
+    "hdf5": Target(_hdf5, ("containers/h5-*/*.h5", "containers/keras2-*/*.h5", "containers/keras3-*/*.h5"), 1 << 16),
+    "keras3": Target(_keras3, ("containers/keras3-archive/*.keras",), 1 << 16),
+    "index": Target(_index, ("containers/*/*.index.json",)),
+    "config": Target(_config, ("*/config.json",)),
+    "mapping": Target(_mapping, ("../../mappings/*.yaml",)),
+    "expression": Target(_expression, ("../../mappings/*.yaml",), 256),
+    "npy": Target(_npy, ("containers/openai-gpt/*.npy",)),
+    "json": Target(_json, ("*/config.json", "containers/*/*.json")),
+}
+
+
+def seeds(name: str) -> Iterator[bytes]:
+    """The files to begin with, no longer than the target takes; expressions are taken out of mappings."""
+    target = TARGETS[name]
+    for pattern in target.seeds:
+        for path in sorted(GOLDEN.glob(pattern) if "../" not in pattern else _mappings()):
+            data = path.read_bytes() if path.is_file() else b""
+            if name == "expression":
+                yield from {line.split(b":", 1)[1].strip()[:200] for line in data.splitlines() if b":" in line}
+            elif name == "safetensors":
+                yield data[: 8 + int.from_bytes(data[:8], "little")]
+            elif data and len(data) <= 8 * target.longest:
+                yield data[: target.longest]
+
+
+def _mappings() -> list[Path]:
+    return sorted((GOLDEN.parent.parent / "mappings").glob("*.yaml"))
+
+
+def run(name: str, data: bytes) -> None:
+    """Give a parser its bytes. What it refuses in its own words is well; all else is a finding."""
+    try:
+        TARGETS[name].run(data)
+    except TranscodeError as error:
+        error.render().encode()
