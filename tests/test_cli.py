@@ -26,10 +26,16 @@ COMMANDS = (
     ("plan",),
     ("convert",),
     ("validate",),
+    ("batch",),
+    ("status",),
     ("mapping",),
     ("mapping", "list"),
     ("mapping", "show"),
     ("mapping", "lint"),
+    ("check",),
+    ("card",),
+    ("publish",),
+    ("verify-receipt",),
 )
 # Law 5: what the converting core must never import.
 BANNED = {"tensorflow", "keras", "tf_keras", "torch", "transformers", "pickle", "dill", "cloudpickle", "joblib"}
@@ -187,10 +193,21 @@ def test_the_help_of_every_command_lists_its_options(words: tuple[str, ...], tra
 def test_the_help_of_transcode_lists_commands_and_exit_codes(transcode: Transcode) -> None:
     seen = transcode("--help")
     assert (seen.code, seen.err) == (0, "")
-    for command in ("inspect", "plan", "convert", "validate", "mapping"):
+    for command in (
+        "inspect",
+        "plan",
+        "convert",
+        "validate",
+        "batch",
+        "status",
+        "mapping",
+        "check",
+        "publish",
+        "verify-receipt",
+    ):
         assert f"\n  {command} " in seen.out
     for code in ("0  done", "1  unforeseen", "2  usage", "3  the source", "4  mapping or plan", "5  the output",
-                 "6  validation failed", "130  interrupted"):  # fmt: skip
+                 "6  validation failed", "7  some of a batch", "8  the Hub refused", "130  interrupted"):  # fmt: skip
         assert code in seen.out
 
 
@@ -383,7 +400,7 @@ def test_importing_the_command_line_loads_neither_numpy_nor_h5py_nor_rich_nor_ya
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
     assert "click" in loaded
-    assert not {"numpy", "h5py", "rich", "yaml", "blake3"} & loaded
+    assert not {"numpy", "h5py", "rich", "yaml", "blake3", "huggingface_hub"} & loaded
 
 
 def test_asking_for_help_loads_them_neither() -> None:

@@ -870,7 +870,7 @@ def tool(name: str) -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize("name", ["containers.md", "families.md"])
+@pytest.mark.parametrize("name", ["containers.md", "families.md", "check.md"])
 def test_the_tables_in_the_docs_are_the_codes(name: str) -> None:
     assert (ROOT / "docs" / name).read_text() == tool("make_docs").page(name), "run tools/make_docs.py"
 

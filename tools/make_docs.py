@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Writes the tables of docs/containers.md and docs/families.md: .venv/bin/python tools/make_docs.py"""
+"""Writes the tables of docs/containers.md, docs/families.md and docs/check.md: .venv/bin/python tools/make_docs.py"""
 
 from pathlib import Path
 
+from transcoder.check import RULES
 from transcoder.mapping import architecture_names, load_mapping, shipped_names
 from transcoder.mapping.library import ORIGINAL
 from transcoder.mapping.proofs import Proof, proofs
@@ -58,6 +59,15 @@ def better() -> str:
     return "\n".join(lines)
 
 
+def rules() -> str:
+    """Every rule of `transcode check`."""
+    lines = [row(["code", "", "what is wrong", "why it matters", "remedy", "fix", "needs"]), row(["---"] * 7)]
+    for each in sorted(RULES.values(), key=lambda each: ("WCTMFR".index(each.code[0]), each.code)):
+        cells = [each.code, each.severity, each.what, each.reason, each.remedy, "yes" if each.fix else ""]
+        lines.append(row([*cells, each.needs or ""]))
+    return "\n".join(lines)
+
+
 def number(error: float | None) -> str:
     return "" if error is None else f"{error:.0e}"
 
@@ -66,7 +76,7 @@ def row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-TABLES = {"containers.md": [table], "families.md": [families, better, originals]}
+TABLES = {"containers.md": [table], "families.md": [families, better, originals], "check.md": [rules]}
 
 
 def page(name: str) -> str:

@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING
 from transcoder._version import __version__
 
 if TYPE_CHECKING:
+    from transcoder.check import check
     from transcoder.errors import (
         MappingError,
         PlanError,
         Problem,
+        PublishError,
         SourceError,
         TranscodeError,
         UsageError,
         ValidationError,
         WriteError,
     )
+    from transcoder.evidence import verify_receipt
     from transcoder.mapping import load_mapping
     from transcoder.pipeline import Receipt, convert, plan
     from transcoder.planner import Plan
@@ -36,9 +39,11 @@ if TYPE_CHECKING:
     from transcoder.validator import Report, validate
 
 _HOMES = {
+    "transcoder.check": ("check",),
+    "transcoder.evidence": ("verify_receipt",),
     "transcoder.pipeline": ("Receipt", "convert", "plan"),
     "transcoder.errors": (
-        "MappingError", "PlanError", "Problem", "SourceError", "TranscodeError", "UsageError",
+        "MappingError", "PlanError", "Problem", "PublishError", "SourceError", "TranscodeError", "UsageError",
         "ValidationError", "WriteError",
     ),
     "transcoder.mapping": ("load_mapping",),
@@ -55,6 +60,7 @@ __all__ = [
     "Plan",
     "PlanError",
     "Problem",
+    "PublishError",
     "Receipt",
     "Report",
     "Source",
@@ -66,12 +72,14 @@ __all__ = [
     "ValidationError",
     "WriteError",
     "__version__",
+    "check",
     "convert",
     "load",
     "load_mapping",
     "open_source",
     "plan",
     "validate",
+    "verify_receipt",
 ]
 
 

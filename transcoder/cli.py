@@ -10,16 +10,18 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from transcoder._version import __version__
+from transcoder.commands.batch import batch, status
+from transcoder.commands.check import check
+from transcoder.commands.publish import card, publish
+from transcoder.commands.verify_receipt import verify_receipt
 from transcoder.errors import TranscodeError, UsageError
 from transcoder.options import DTYPES, MAX_SHARD_SIZE, MEMORY, PAGE_CACHE
-
-if TYPE_CHECKING:
-    from rich.console import RenderableType
+from transcoder.output import echo, echo_result
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -29,7 +31,8 @@ Exit codes:
   0  done                        4  mapping or plan
   1  unforeseen                  5  the output can't be written
   2  usage                       6  validation failed
-  3  the source can't be read    130  interrupted
+  3  the source can't be read    7  some of a batch failed
+130  interrupted                 8  the Hub refused, or can't be reached
 """
 
 
@@ -94,7 +97,7 @@ def inspect(src: Path | str, as_json: bool, contain: bool | None) -> None:
     from transcoder.sources import open_source
 
     with open_source(src, contain=contain) as source:
-        _print(as_json, show.source_json(source), lambda: show.source_table(source))
+        echo_result(as_json, show.source_json(source), lambda: show.source_table(source))
 
 
 @cli.command()
@@ -106,7 +109,7 @@ def plan(src: Path | str, as_json: bool, **options: Any) -> None:
     from transcoder import pipeline, show
 
     made = pipeline.plan(src, **options)
-    _print(
+    echo_result(
         as_json,
         {**made.to_json(), "digest": made.digest, "peak_bytes": made.peak_bytes},
         lambda: show.plan_table(made),
@@ -125,7 +128,7 @@ def convert(src: Path | str, out: Path | str, as_json: bool, **options: Any) -> 
 
     with show.progress("converting", enabled=not as_json) as advance:
         receipt = pipeline.convert(src, out, progress=advance, **options)
-    _print(as_json, receipt.to_json(), lambda: show.receipt_summary(receipt))
+    echo_result(as_json, receipt.to_json(), lambda: show.receipt_summary(receipt))
 
 
 @cli.command()
@@ -150,9 +153,13 @@ def validate(src: Path | str, out: Path, as_json: bool, **options: Any) -> None:
 
     with show.progress("validating", enabled=not as_json) as advance:
         report = run(src, out, progress=advance, **options)
-    _print(as_json, report.to_json(), lambda: show.report_table(report))
+    echo_result(as_json, report.to_json(), lambda: show.report_table(report))
     if not report.passed:
         sys.exit(6)
+
+
+for _command in (batch, status, check, card, publish, verify_receipt):
+    cli.add_command(_command)
 
 
 @cli.group()
@@ -170,7 +177,7 @@ def mapping_list(names: tuple[str, ...], as_json: bool) -> None:
 
     mappings = [load_mapping(name) for name in names or shipped_names()]
     rows = [show.listing(mapping) for mapping in mappings]
-    _print(as_json, rows, lambda: show.classes_table(rows) if names else show.mappings_table(rows))
+    echo_result(as_json, rows, lambda: show.classes_table(rows) if names else show.mappings_table(rows))
 
 
 @mapping.command("show")
@@ -185,10 +192,10 @@ def mapping_show(name: str, architecture: str | None, as_json: bool) -> None:
 
     loaded = load_mapping(name)
     if architecture is None:
-        _print(as_json, show.mapping_json(loaded), lambda: show.mapping_text(name))
+        echo_result(as_json, show.mapping_json(loaded), lambda: show.mapping_text(name))
     else:
         table = default_table(loaded, architecture)
-        _print(as_json, show.table_json(table), lambda: show.table_table(table))
+        echo_result(as_json, show.table_json(table), lambda: show.table_table(table))
 
 
 @mapping.command("lint")
@@ -200,7 +207,7 @@ def mapping_lint(names: tuple[str, ...], as_json: bool) -> None:
     from transcoder.mapping.lint import lint
 
     checked = {name: lint(load_mapping(name)) for name in names or shipped_names()}
-    _print(
+    echo_result(
         as_json,
         checked,
         lambda: "\n".join(f"{name}: {count} architectures, sound" for name, count in checked.items()),
@@ -237,28 +244,6 @@ def mapping_init(src: Path | str, output: Path | None, **options: Any) -> None:
         raise disk_error(output, error) from error
 
 
-def _print(as_json: bool, data: object, text: Callable[[], RenderableType]) -> None:
-    if as_json:
-        _echo(json.dumps(data, indent=1, ensure_ascii=False))
-        return
-    rendered = text()
-    if not isinstance(rendered, str):
-        from transcoder import show
-
-        rendered = show.to_text(rendered)
-    _echo(rendered)
-
-
-def _echo(text: str) -> None:
-    """Print to stdout. A reader that went away is no error, and changes no exit code."""
-    try:
-        # A file's name may be no text; in JSON, what is put for it means the same.
-        click.echo(text.encode("utf-8", "backslashreplace").decode())
-    except BrokenPipeError:
-        # Python would complain once more when it flushes stdout at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Every failure ends in a documented exit code and one message, never a traceback."""
     words = sys.argv[1:] if arguments is None else arguments
@@ -289,7 +274,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _fail(text: str, data: dict[str, object], code: int, as_json: bool) -> None:
     if as_json:
-        _echo(json.dumps(data, indent=1, ensure_ascii=False))
+        echo(json.dumps(data, indent=1, ensure_ascii=False))
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(text, err=True)
     sys.exit(code)

@@ -114,3 +114,9 @@ class ValidationError(TranscodeError):
     """The validator could not even begin: the output directory is not one, or is damaged."""
 
     exit_code = 6
+
+
+class PublishError(TranscodeError):
+    """The Hub refused, or can't be reached; nothing of a commit is there, or all of it."""
+
+    exit_code = 8

@@ -65,6 +65,18 @@ def parse_options(
     return Options(dtype, shard, budget, min(threads, budget // LEAST_MEMORY), page_cache)
 
 
+def parse_size(name: str, value: str | int) -> int:
+    """A size in bytes.
+
+    Raises UsageError.
+    """
+    problems: list[Problem] = []
+    size = _size(name, value, 1, problems)
+    if problems:
+        raise UsageError("an option's value can't be used", problems)
+    return size
+
+
 def _size(name: str, value: str | int, least: int, problems: list[Problem]) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(value).strip())
     unit = _UNITS.get(match[2].upper()) if match else None

@@ -112,7 +112,7 @@ def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
     _, stage, old, _ = places(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with _locked(output):
+        with locked(places(output)[-1], output):
             # What a killed run left: half an output, and what it was to replace.
             _refuse_other(stage, old)
             if stage.exists():
@@ -201,7 +201,7 @@ def _keep(path: Path, target: Path) -> None:
 def _foreign(output: Path) -> dict[str, str]:
     """Names in a directory that an earlier conversion did not write, or that changed since, and why."""
     try:
-        ours = _written(output)
+        ours = claimed_files(output)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         ours = {}  # no receipt, no claim
     foreign = {}
@@ -210,15 +210,18 @@ def _foreign(output: Path) -> dict[str, str]:
             continue
         if path.name not in ours or path.is_symlink() or not path.is_file():
             foreign[path.name] = "not written by transcode"
-        elif not _holds(path, ours[path.name]):
+        elif not holds(path, ours[path.name]):
             foreign[path.name] = "changed since transcode wrote it"
     return foreign
 
 
-def _written(output: Path) -> dict[str, list[Piece]]:
-    """Each file of a receipt as the pieces that it must consist of, in order."""
-    if not (output / RECEIPT).is_file():  # a FIFO would be waited for
-        return {}
+def claimed_files(output: Path) -> dict[str, list[Piece]]:
+    """Each file of a directory's receipt as the pieces that it must consist of, in order.
+
+    Raises OSError, ValueError, KeyError, TypeError or AttributeError: there is no receipt, or it is none of ours.
+    """
+    if not (output / RECEIPT).is_file():
+        raise FileNotFoundError(RECEIPT)  # a FIFO would be waited for
     receipt: Any = strictjson.loads((output / RECEIPT).read_text(encoding="utf-8"))
     tensors: dict[str, list[tuple[TensorSpec, str]]] = {file["file"]: [] for file in receipt["files"]}
     for tensor in receipt["tensors"]:
@@ -237,7 +240,7 @@ def _written(output: Path) -> dict[str, list[Piece]]:
     return files
 
 
-def _holds(path: Path, pieces: list[Piece]) -> bool:
+def holds(path: Path, pieces: list[Piece]) -> bool:
     """Whether a file is these pieces and nothing more."""
     if path.stat().st_size != sum(count for count, _ in pieces):
         return False
@@ -251,10 +254,16 @@ def _holds(path: Path, pieces: list[Piece]) -> bool:
     return True
 
 
+class BusyError(WriteError):
+    """Another process is at work on the same output."""
+
+
 @contextmanager
-def _locked(output: Path) -> Iterator[None]:
-    """One conversion at a time for one output; the lock goes with the process."""
-    path = places(output)[-1]
+def locked(path: Path, output: Path) -> Iterator[None]:
+    """Hold the lock file `path`, which guards `output`; the lock goes with the process that holds it.
+
+    Raises BusyError: somebody else holds it.
+    """
     descriptor = -1
     try:
         while True:
@@ -271,7 +280,7 @@ def _locked(output: Path) -> Iterator[None]:
         finally:
             path.unlink(missing_ok=True)
     except BlockingIOError:
-        raise WriteError(
+        raise BusyError(
             "the output is being written",
             Problem(str(output), "another conversion at work on it", "one at a time", "wait for it to end"),
         ) from None

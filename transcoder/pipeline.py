@@ -181,20 +181,35 @@ def convert(
     with prepare(
         where, mapping=mapping, architecture=architecture, config=config, output=out, contain=contain, options=options
     ) as job:
-        total = job.plan.nbytes
-        report = None if progress is None else (lambda count: progress(count, total))
-        files = _small_files(job)
-        needed = sum(shard.size for shard in job.plan.shards) + sum(len(data) for data in files.values())
-        with staged(out, force=force, needed=needed) as stage:
-            written = write_shards(job.plan, job.source, stage, report)
-            check_unchanged(job.source)
-            for name, data in files.items():
-                write_file(stage / name, data)
-            contents = _receipt(job, written, files)
-            # In pieces: the text of some thousand tensors takes more than their conversion. A name may be no text.
-            text = chain(json.JSONEncoder(indent=1, ensure_ascii=False).iterencode(contents), "\n")
-            write_file(stage / RECEIPT, (piece.encode("utf-8", "backslashreplace") for piece in text))
+        files = small_files(job)
+        with staged(out, force=force, needed=room_for(job, files)) as stage:
+            contents = fill(job, files, stage, progress)
     return Receipt(out, contents)
+
+
+def room_for(job: Job, files: dict[str, bytes]) -> int:
+    """Bytes that the output takes, without its receipt."""
+    return sum(shard.size for shard in job.plan.shards) + sum(len(data) for data in files.values())
+
+
+def fill(
+    job: Job, files: dict[str, bytes], stage: Path, progress: Callable[[int, int], None] | None = None
+) -> dict[str, object]:
+    """Write the weights, the `files` of `small_files` and the receipt into an empty directory; returns the receipt.
+
+    Raises SourceError or WriteError.
+    """
+    total = job.plan.nbytes
+    report = None if progress is None else (lambda count: progress(count, total))
+    written = write_shards(job.plan, job.source, stage, report)
+    check_unchanged(job.source)
+    for name, data in files.items():
+        write_file(stage / name, data)
+    contents = _receipt(job, written, files)
+    # In pieces: the text of some thousand tensors takes more than their conversion.
+    text = chain(json.JSONEncoder(indent=1, ensure_ascii=False).iterencode(contents), "\n")
+    write_file(stage / RECEIPT, (piece.encode("utf-8", "backslashreplace") for piece in text))  # a name may be no text
+    return contents
 
 
 def _alternatives(mapping: Mapping, chosen: str, values: dict[str, Value]) -> Iterator[Table]:
@@ -267,8 +282,11 @@ def _only(names: tuple[str, ...], model: ModelConfig, known: list[str]) -> str:
     )
 
 
-def _small_files(job: Job) -> dict[str, bytes]:
-    """Everything of the output but the weights and the receipt, by name."""
+def small_files(job: Job) -> dict[str, bytes]:
+    """Everything of the output but the weights and the receipt, by name.
+
+    Raises PlanError: a file beside the weights can't be read.
+    """
     files = {
         "config.json": job.config.for_output(
             job.plan.architecture, job.mapping.model_type, job.plan.output_dtype

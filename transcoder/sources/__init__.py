@@ -16,7 +16,7 @@ from transcoder.sources.links import leads_to, refuse_link
 from transcoder.sources.remote import RemotePath, locate, without_collector
 from transcoder.sources.sstable import has_magic
 
-__all__ = ["Source", "open_source"]
+__all__ = ["Candidate", "Source", "candidates_at", "containers_in", "open_source"]
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZIP_MAGIC = b"PK\x03\x04"
@@ -48,7 +48,7 @@ def open_source(path: str | PathLike[str] | RemotePath, *, contain: bool | None 
     """
     where = locate(path)
     try:
-        candidates = _in_directory(where) if where.is_dir() else _at(where)
+        candidates = candidates_at(where)
     except OSError as error:
         raise unreadable(where, error) from error
     if len(candidates) > 1:
@@ -81,6 +81,14 @@ def _named_well(source: Source) -> Source:
                 Problem(str(source.path), what, "names of variables as TensorFlow has them", "rename the variable"),
             )
     return source
+
+
+def candidates_at(where: Location) -> list[Candidate]:
+    """What a path may mean: containers that are worth opening.
+
+    Raises SourceError or OSError.
+    """
+    return _in_directory(where) if where.is_dir() else _at(where)
 
 
 def check_unchanged(source: Source) -> None:
@@ -129,6 +137,29 @@ def _at(path: Location) -> list[Candidate]:
 
 def _in_directory(directory: Location) -> list[Candidate]:
     files: list[Location] = [file for file in in_order(directory.iterdir()) if file.is_file() and not _leads_out(file)]
+    found = _of_files(files)
+    found += [_saved_model(file.parent) for file in _saved_models(directory)]
+    found += _latest(directory, _checkpoints(files))
+    found += [_openai_gpt(directory) for file in files if file.name == GPT_SHAPES]
+    return found
+
+
+def containers_in(directory: Location, files: list[Location], *, latest: bool) -> list[Candidate]:
+    """Every container in a directory whose `files` are given in order, not in those below it but `saved_model/N`.
+
+    Of several checkpoints all, or with `latest` the one that the `checkpoint` file names.
+    """
+    found = _of_files(files)
+    if any(file.name == "saved_model.pb" for file in files):
+        found.append(_saved_model(directory))
+    found += [_saved_model(file.parent) for file in in_order(directory.glob("saved_model/*/saved_model.pb"))]
+    found += [_openai_gpt(directory) for file in files if file.name == GPT_SHAPES]
+    checkpoints = _checkpoints(files)
+    return found + (_latest(directory, checkpoints) if latest else checkpoints)
+
+
+def _of_files(files: list[Location]) -> list[Candidate]:
+    """Containers that are files which say what they are: HDF5, Keras 3, safetensors, and indexes of shards."""
     found: list[Candidate] = []
     indexes: dict[Location, None] = {}
     for file in files:
@@ -140,11 +171,7 @@ def _in_directory(directory: Location) -> list[Candidate]:
             found.append(_keras3(file))
         elif file.suffix == ".safetensors" and _is_tensorflow(file):
             found.append(_safetensors(file))
-    found += [_indexed(index) for index in indexes if _may_be_tensorflow(index)]
-    found += [_saved_model(file.parent) for file in _saved_models(directory)]
-    found += _checkpoints(directory, files)
-    found += [_openai_gpt(directory) for file in files if file.name == GPT_SHAPES]
-    return found
+    return found + [_indexed(index) for index in indexes if _may_be_tensorflow(index)]
 
 
 def _leads_out(path: Location) -> bool:
@@ -192,14 +219,18 @@ def _is_tensorflow(file: Location) -> bool:
     return layout_of(file) == "tf"
 
 
-def _checkpoints(directory: Location, files: list[Location]) -> list[Candidate]:
-    """The checkpoints in a directory; of several, the one that its `checkpoint` file calls the latest."""
+def _checkpoints(files: list[Location]) -> list[Candidate]:
+    """The checkpoints among the files of a directory."""
     # Other programs have .index files too: one is TensorFlow's by what it ends in, or by the data beside it.
     data = [file.name.rpartition(".data-")[0] for file in files if ".data-" in file.name]
     indexes = [file for file in files if file.suffix == ".index" and (has_magic(file) or file.stem in data)]
     found = [_checkpoint(file.with_suffix("")) for file in indexes]
     v1 = [_v1(file) for file in files if file.suffix != ".index" and has_magic(file)]
-    found += {candidate.path: candidate for candidate in v1}.values()
+    return found + list({candidate.path: candidate for candidate in v1}.values())
+
+
+def _latest(directory: Location, found: list[Candidate]) -> list[Candidate]:
+    """Of several checkpoints in a directory, the one that its `checkpoint` file calls the latest."""
     state = directory / "checkpoint"
     if len(found) > 1 and state.is_file() and not _leads_out(state):
         # CheckpointState, a text protocol buffer that tf.train.CheckpointManager keeps.

@@ -25,13 +25,13 @@ from transcoder.options import DTYPES
 from transcoder.sources import Source, check_unchanged, open_source
 from transcoder.validator.configuration import differences
 from transcoder.validator.details import Details, find_dropped
+from transcoder.validator.digests import REPORT, Digest, digest_files
 from transcoder.validator.reading import Output, Reader, RenamedReader, claims, reader_for
 from transcoder.validator.report import INSTALL, Level, Report, not_run
 
 __all__ = ["Level", "Report", "validate"]
 
 LEVELS = ("weights", "load", "forward")
-REPORT = "validation.json"
 RECEIPT = "transcode.json"
 
 
@@ -75,6 +75,7 @@ def validate(
             "the output can't be validated",
             Problem(str(config.path), "no architecture", "the PyTorch class it was converted for", "convert again"),
         )
+    covered = digest_files(directory)
     receipt = claims(directory)
     given = load_mapping(str(mapping)) if mapping is not None else None
     candidates = [given] if given is not None else find_mappings(config.model_type, architecture)
@@ -103,7 +104,8 @@ def validate(
             levels += _running_levels(
                 wanted, files, directory, architecture, original, opened, reader, truth, reference_python
             )
-    result = Report(architecture, table.name, levels, _environment(), details)
+    _check_still(directory, covered)
+    result = Report(architecture, table.name, levels, _environment(), covered, details)
     contents = result.to_json()
     path = Path(report) if report is not None else directory / REPORT
     _write(path, json.dumps(contents, indent=1, ensure_ascii=False) + "\n", "--report")
@@ -185,6 +187,18 @@ def _with_config(level: Level, files: Output, ours: ModelConfig, original: Model
         return replace(level, notes=[*level.notes, "config.json: the source has none to compare it with"])
     problems = differences(files, ours.values, original.values)
     return replace(level, verdict="failed", findings=[*level.findings, *problems]) if problems else level
+
+
+def _check_still(directory: Path, covered: dict[str, Digest]) -> None:
+    """The digests in the report are of what was compared only if nobody wrote meanwhile."""
+    now = digest_files(directory)
+    changed = sorted(name for name in covered.keys() | now.keys() if covered.get(name) != now.get(name))
+    if changed:
+        raise ValidationError(
+            "the output changed while it was validated",
+            [Problem(str(directory / name), "other bytes than at the start", "an output that nobody writes to",
+                     "validate again") for name in changed],
+        )  # fmt: skip
 
 
 def _policy(receipt: Any) -> str:

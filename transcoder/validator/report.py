@@ -8,6 +8,7 @@ from typing import Literal, TypeAlias
 
 from transcoder.errors import Problem
 from transcoder.validator.details import Details
+from transcoder.validator.digests import Digest
 
 Verdict: TypeAlias = Literal["passed", "failed", "inconclusive", "not run"]
 FORMAT = 1
@@ -30,12 +31,16 @@ class Level:
 
 @dataclass
 class Report:
-    """All levels that were asked for. It has passed if each of them ran and passed."""
+    """All levels that were asked for. It has passed if each of them ran and passed.
+
+    `files` are those that it is about, the receipt among them: for anybody else, it proves nothing.
+    """
 
     architecture: str
     mapping: str
     levels: list[Level]
     environment: dict[str, str]
+    files: dict[str, Digest]
     details: Details = field(default_factory=Details)
 
     @property
@@ -53,6 +58,7 @@ class Report:
             "mapping": self.mapping,
             "levels": [_plain(asdict(level)) for level in self.levels],
             "environment": self.environment,
+            "files": {name: asdict(digest) for name, digest in self.files.items()},
             "source": self.details.source,
             "tensors": [_plain(asdict(tensor)) for tensor in self.details.tensors],
             "dropped": [asdict(dropped) for dropped in self.details.dropped],

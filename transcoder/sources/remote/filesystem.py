@@ -124,7 +124,7 @@ class Filesystem:
                 f"can't read {self.shown(key)}",
                 Problem(self.shown(key), "a file of unknown size", "a file", "fetch it to the disk first"),
             )
-        return Stat(info["size"], identity=_identity(info))
+        return Stat(info["size"], identity=identity(info))
 
     def listing(self, key: str) -> dict[str, bool]:
         with self._translated(key):
@@ -180,7 +180,7 @@ class Filesystem:
         if file is None:
             file = self._files.open(self._lead + key, "rb", cache_type="none")
             if isinstance(details := getattr(file, "details", None), dict):
-                self._compare(key, stat, _identity(details))
+                self._compare(key, stat, identity(details))
         try:
             yield file
         except BaseException:
@@ -211,7 +211,8 @@ class Filesystem:
             ) from None
 
 
-def _identity(info: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+def identity(info: dict[str, Any]) -> tuple[tuple[str, str], ...]:
+    """What tells one content of a file from another, of what a file system says about it."""
     return tuple((name, str(info[name])) for name in IDENTITY if info.get(name) is not None)
 
 

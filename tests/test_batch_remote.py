@@ -1,0 +1,98 @@
+"""Batches whose sources and outputs lie on an object store: moto's S3, on this machine."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import transcoder
+import zoo
+from cases import Transcode, files
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    import botocore.session
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    _, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("AWS_ACCESS_KEY_ID", "AKIAIOSFODNN7EXAMPLE")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "a-secret-key-of-s3")
+        patch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+        patch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+        made = botocore.session.get_session().create_client("s3")
+        made.create_bucket(Bucket="bucket")
+        yield made
+        made.close()
+    server.stop()
+
+
+def put(client: Any, directory: Path, prefix: str) -> None:
+    for name, data in files(directory).items():
+        client.put_object(Bucket="bucket", Key=f"{prefix}/{name}", Body=data)
+
+
+def objects(client: Any, prefix: str) -> dict[str, bytes]:
+    listed = client.list_objects_v2(Bucket="bucket", Prefix=f"{prefix}/").get("Contents", [])
+    keys = [entry["Key"] for entry in listed]
+    return {k.removeprefix(f"{prefix}/"): client.get_object(Bucket="bucket", Key=k)["Body"].read() for k in keys}
+
+
+def states(out: str) -> dict[str, str]:
+    events = [json.loads(line) for line in out.splitlines()]
+    return {event["item"]: event["event"] for event in events if event["event"] in ("done", "skipped", "failed")}
+
+
+def test_from_a_bucket_to_a_bucket(client: Any, tmp_path: Path, transcode: Transcode) -> None:
+    zoo.make(tmp_path / "zoo", 3, 0)
+    put(client, tmp_path / "zoo", "zoo")
+    first = transcode("batch", "s3://bucket/zoo", "s3://bucket/out", "--json", "--workers", "1")
+    assert (first.code, first.err) == (0, "")
+    names = states(first.out)
+    assert set(names.values()) == {"done"}
+    assert len(names) == 3
+    for name in names:
+        transcoder.convert(tmp_path / "zoo" / name, tmp_path / "pt" / name)
+        made = objects(client, f"out/{name}")
+        assert json.loads(made.pop("validation.json"))["passed"] is True
+        receipt = json.loads(made.pop("transcode.json"))
+        wanted = files(tmp_path / "pt" / name)
+        assert receipt["source"]["blake3"] == json.loads(wanted.pop("transcode.json"))["source"]["blake3"]
+        assert made == wanted
+    assert set(
+        states(transcode("batch", "s3://bucket/zoo", "s3://bucket/out", "--json", "--workers", "1").out).values()
+    ) == {"skipped"}
+    # Another object under a name that was written, and a source that changed: both are done again, nothing else is.
+    damaged, changed, *_ = sorted(names)
+    client.put_object(Bucket="bucket", Key=f"out/{damaged}/model.safetensors", Body=b"x")
+    config = (tmp_path / "zoo" / changed / "config.json").read_bytes()
+    client.put_object(Bucket="bucket", Key=f"zoo/{changed}/config.json", Body=config.replace(b"{", b'{"note": 1,', 1))
+    again = states(transcode("batch", "s3://bucket/zoo", "s3://bucket/out", "--json", "--workers", "1").out)
+    assert {name for name, state in again.items() if state == "done"} == {damaged, changed}
+    assert {entry["state"] for entry in transcode("status", "s3://bucket/out", "--check", "--json").json} == {"done"}
+    assert b"Batch: s3://bucket/zoo" in objects(client, "out")["batch.html"]
+
+
+def test_a_list_names_sources_on_disks_and_servers(client: Any, tmp_path: Path, transcode: Transcode) -> None:
+    zoo.make(tmp_path / "zoo", 2, 0)
+    put(client, tmp_path / "zoo", "other")
+    here, there = (path.parent for path in sorted((tmp_path / "zoo").rglob("config.json")))
+    remote = f"s3://bucket/other/{there.relative_to(tmp_path / 'zoo')}"
+    (tmp_path / "list.csv").write_text(f"source,output\n{here},here\n{remote},there\n")
+    seen = transcode("batch", tmp_path / "list.csv", tmp_path / "out", "--json")
+    assert states(seen.out) == {"here": "done", "there": "done"}
+    transcoder.convert(there, tmp_path / "plain")
+    made, wanted = files(tmp_path / "out" / "there"), files(tmp_path / "plain")
+    assert made["model.safetensors"] == wanted["model.safetensors"]
+    assert set(states(transcode("batch", tmp_path / "list.csv", tmp_path / "out", "--json").out).values()) == {
+        "skipped"
+    }

@@ -1,0 +1,32 @@
+"""Rules for the evidence that transcode leaves: silent where there is none, as in other people's directories."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from transcoder.check.directory import Directory
+from transcoder.check.findings import Hit, rule
+from transcoder.errors import TranscodeError
+from transcoder.outdir import RECEIPT, REPORT
+
+
+@rule("R001", "error", "evidence that the files contradict",
+      reason="The directory is not what was converted and validated.",
+      remedy="see `transcode verify-receipt DIR`; convert and validate again")  # fmt: skip
+def contradicted(d: Directory) -> Iterator[Hit]:
+    from transcoder.evidence import verify_receipt
+
+    if RECEIPT in d.files and REPORT in d.files:
+        try:
+            problems = verify_receipt(d.path).problems
+        except TranscodeError as error:
+            problems = list(error.problems)
+        for problem in problems:
+            yield Hit(problem.where.removeprefix(f"{d.path}/"), problem.found, problem.wanted)
+
+
+@rule("R002", "warning", "no validation", reason="A receipt says what was done, not that it is right.",
+      remedy="run `transcode validate SRC DIR`")  # fmt: skip
+def no_report(d: Directory) -> Iterator[Hit]:
+    if RECEIPT in d.files and REPORT not in d.files:
+        yield Hit(REPORT, "no such file", "the report of a validation")

@@ -1,0 +1,80 @@
+"""The whole proof anew: the source's variables against the receipt's checksums, then the validator's levels."""
+
+from __future__ import annotations
+
+import tempfile
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from transcoder.errors import Problem
+from transcoder.mapping import choose, load_mapping
+from transcoder.modelconfig import read_config
+from transcoder.sources import open_source
+from transcoder.sources.base import Source
+
+PIECE = 1 << 21
+AnyPath = str | PathLike[str]
+
+
+def prove_again(
+    directory: Path,
+    receipt: dict[str, Any],
+    source: AnyPath,
+    mapping: AnyPath | None,
+    level: str,
+    truth: str,
+    reference_python: AnyPath | None,
+    problems: list[Problem],
+) -> dict[str, object]:
+    """A new validation report, as JSON has it; what it finds and where the source is another one joins `problems`."""
+    from transcoder.validator import validate
+
+    claimed = receipt["source"]["variables"]
+    with open_source(source) as opened:
+        names = _names(opened, directory, receipt, mapping)
+        for name, digest in claimed.items():
+            if name not in names:
+                problems.append(_another(source, name, "no such variable"))
+            elif _digest(opened, names[name]) != digest:
+                problems.append(_another(source, name, "other values"))
+    with tempfile.TemporaryDirectory() as scratch:
+        report = validate(
+            source,
+            directory,
+            level=level,
+            mapping=mapping,
+            truth=truth,
+            reference_python=reference_python,
+            report=Path(scratch, "report.json"),
+        )
+    for each in report.levels:
+        if each.verdict != "passed":
+            problems += each.findings or [
+                Problem(f"level {each.name}", f"{each.verdict}: {each.summary}", "passed", "see the level's findings")
+            ]
+    return report.to_json()
+
+
+def _names(source: Source, directory: Path, receipt: dict[str, Any], mapping: AnyPath | None) -> dict[str, str]:
+    """The source's own names by those that the mapping has for them, and with them the receipt."""
+    rules = load_mapping(mapping if mapping is not None else str(receipt["mapping"]["name"]))
+    config = read_config(directory / "config.json")
+    _, called = choose([rules], str(receipt["architecture"]), config.values, source.specs, str(config.path))
+    return called
+
+
+def _digest(source: Source, name: str) -> str:
+    hasher, size = blake3(), source.specs[name].nbytes
+    buffer = memoryview(bytearray(min(size, PIECE)))
+    for start in range(0, size, PIECE):
+        piece = buffer[: min(PIECE, size - start)]
+        source.read_into(name, start, piece)
+        hasher.update(piece)
+    return hasher.hexdigest()
+
+
+def _another(source: AnyPath, name: str, found: str) -> Problem:
+    return Problem(f"{source}: {name}", found, "the variable that was converted", "give the source that was converted")

@@ -1,0 +1,154 @@
+"""What transformers makes of a directory, as plain data: config, class, parameters, generation settings, tokenizer.
+
+Nothing is downloaded and no code of the directory runs. The model is built on the meta device, without its weights.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from transcoder.validator.loading import quiet
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Parameters:
+    """How the files' tensors fit the class: names that are missing, those of another shape (name, found, wanted), and
+    each tied name with the one that it is tied to.
+    """
+
+    missing: list[str]
+    mismatched: list[tuple[str, str, str]]
+    tied: dict[str, str]
+    prefix: str
+
+
+@dataclass(frozen=True)
+class Tokenizer:
+    """`size` is one more than its largest id; `specials` are ids by role, such as pad_token_id."""
+
+    size: int
+    longest: int
+    specials: dict[str, int]
+
+
+@dataclass
+class Opened:
+    """`faults` says by part what does not load: config, model, generation, tokenizer. `absent` is not installed."""
+
+    version: str
+    absent: tuple[str, ...] = ()
+    unknown: list[str] = field(default_factory=list)
+    parameters: Parameters | None = None
+    tokenizer: Tokenizer | None = None
+    faults: dict[str, str] = field(default_factory=dict)
+
+
+def open_directory(directory: Path, config: dict[str, Any] | None, tensors: Mapping[str, tuple[int, ...]]) -> Opened:
+    """`tensors` are the files' shapes by name. Raises ImportError: transformers is not installed."""
+    import transformers
+
+    absent = ("torch",) if importlib.util.find_spec("torch") is None else ()
+    opened = Opened(transformers.__version__, absent)
+
+    def attempt(part: str, run: Callable[[], T]) -> T | None:
+        try:
+            with quiet():
+                return run()
+        except Exception as error:  # whatever somebody else's code raises, it does not load
+            opened.faults[part] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
+            return None
+
+    options: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    values = config or {}
+    architectures = [str(name) for name in values.get("architectures") or []]
+    loaded = (
+        attempt("config", lambda: transformers.AutoConfig.from_pretrained(directory, **options)) if config else None
+    )
+    opened.unknown = [name for name in architectures if not hasattr(transformers, name)]
+    if loaded is not None and architectures and not opened.unknown and not absent and tensors:
+        opened.parameters = attempt(
+            "model", lambda: _parameters(getattr(transformers, architectures[0]), loaded, tensors)
+        )
+    if (directory / "generation_config.json").is_file():
+        attempt("generation", lambda: _generation(directory))
+    if any((directory / name).is_file() for name in ("tokenizer.json", "tokenizer_config.json")) or any(
+        directory.glob("vocab*")
+    ):
+        opened.tokenizer = attempt("tokenizer", lambda: _tokenizer(directory, options))
+    return opened
+
+
+def _parameters(model_class: Any, config: Any, tensors: Mapping[str, tuple[int, ...]]) -> Parameters:
+    """By transformers' own loading, with its renamings, of tensors that have shapes and a single stored zero."""
+    import torch
+    import transformers
+
+    with torch.device("meta"):
+        empty = model_class(config)
+    first: dict[int, str] = {}
+    tied: dict[str, str] = {}
+    trained = set()
+    for name, parameter in empty.named_parameters(remove_duplicate=False):
+        original = first.setdefault(id(parameter), name)
+        if original != name:
+            tied[name] = original
+        if parameter.requires_grad:
+            trained.add(name)
+    version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    zero = torch.zeros((), dtype=torch.float32)
+    # Named apart, and given the right shape: transformers 5 fails over tied tensors that it could not fill.
+    wanted = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
+    prefix = f"{empty.base_model_prefix}."
+    own = {name: next((n for n in (name, prefix + name, name.removeprefix(prefix)) if n in wanted), name)
+           for name in tensors}  # fmt: skip
+    mismatched = [(name, str(list(shape)), str(list(wanted[own[name]]))) for name, shape in tensors.items()
+                  if wanted.get(own[name], shape) != shape]  # fmt: skip
+    shapes = {name: wanted.get(own[name], shape) for name, shape in tensors.items()}
+    _, info = model_class.from_pretrained(
+        None,
+        config=config,
+        state_dict={name: zero.expand(shape) for name, shape in shapes.items()},
+        output_loading_info=True,
+        ignore_mismatched_sizes=True,  # else it raises without saying which
+        **{"dtype" if version >= (4, 56) else "torch_dtype": torch.float32},
+    )
+    # A class that can do without a pooler makes a new one where there is none, and few use it.
+    optional = ("pooler.",) if "add_pooling_layer" in inspect.signature(model_class.__init__).parameters else ()
+    missing = [name for name in map(str, info.get("missing_keys") or ()) if not name.startswith(optional)]
+    mismatched += [
+        (str(entry[0]), str(list(entry[1])), str(list(entry[2])))
+        for entry in info.get("mismatched_keys") or ()
+        if isinstance(entry, tuple) and len(entry) == 3
+    ]
+    wrong = {name for name, _, _ in mismatched}
+    missing = sorted(name for name in missing if name in trained and name not in wrong)
+    return Parameters(missing, sorted(mismatched), tied, prefix)
+
+
+def _generation(directory: Path) -> None:
+    import transformers
+
+    loaded = transformers.GenerationConfig.from_pretrained(directory, local_files_only=True)
+    # 4.5x reports what contradicts itself with `strict`; earlier ones raise by themselves.
+    strict = {"strict": True} if "strict" in inspect.signature(loaded.validate).parameters else {}
+    loaded.validate(**strict)
+
+
+def _tokenizer(directory: Path, options: dict[str, Any]) -> Tokenizer:
+    import transformers
+
+    loaded = transformers.AutoTokenizer.from_pretrained(directory, **options)
+    vocabulary = loaded.get_vocab()
+    specials = {}
+    for role in ("bos", "eos", "pad", "unk", "sep", "cls", "mask"):
+        value = getattr(loaded, f"{role}_token_id", None)
+        if isinstance(value, int):
+            specials[f"{role}_token_id"] = value
+    return Tokenizer(max(vocabulary.values(), default=-1) + 1, int(loaded.model_max_length), specials)
