@@ -18,8 +18,10 @@ from cases import Transcode, files
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
     import botocore.session
+    import s3fs
     from moto.server import ThreadedMotoServer
 
+    s3fs.S3FileSystem.clear_instance_cache()  # which knows another test file's server
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     server.start()
@@ -33,6 +35,7 @@ def client() -> Iterator[Any]:
         made.create_bucket(Bucket="bucket")
         yield made
         made.close()
+    s3fs.S3FileSystem.clear_instance_cache()
     server.stop()
 
 

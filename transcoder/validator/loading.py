@@ -61,7 +61,9 @@ def check_loading(output: Output, architecture: str) -> tuple[Level, Any]:
             wrong(entry, kind.replace("_", " ").removesuffix("s"), "nothing missing, unexpected or mismatched")
     state = model.state_dict()
     by_storage = {state[name].data_ptr(): name for name in output.file_of if name in state}
-    bits = 0
+    # transformers renames some as it loads, without a word; each must be found again, once.
+    renamed = [name for name in output.file_of if name not in state]
+    bits = moved = 0
     for name, tensor in state.items():
         if tensor.is_meta:
             wrong(name, "a parameter left on the meta device", "a loaded one")
@@ -71,11 +73,18 @@ def check_loading(output: Output, architecture: str) -> tuple[Level, Any]:
             else:
                 wrong(name, "loaded values that differ from the file's", "the file's values")
         elif tensor.data_ptr() not in by_storage and name not in computed:
+            if (old := next((old for old in renamed if _same_bits(output, old, tensor)), None)) is not None:
+                renamed.remove(old)
+                by_storage[tensor.data_ptr()] = old
+                bits, moved = bits + 1, moved + 1
+                continue
             wrong(name, "newly initialised: in no file and tied to nothing that is", "a value from the file")
-    tied = sum(1 for name in state if name not in output.file_of and name not in computed)
+    tied = sum(1 for name in state if name not in output.file_of and name not in computed) - moved
     head = model.get_output_embeddings()
     wants_tie = head is not None and getattr(model.config, "tie_word_embeddings", False)
-    if wants_tie and head.weight.data_ptr() != model.get_input_embeddings().weight.data_ptr():
+    # A head that the file has apart, as some that TensorFlow trained are, is loaded as what it is.
+    apart = wants_tie and by_storage.get(head.weight.data_ptr()) is not None
+    if wants_tie and not apart and head.weight.data_ptr() != model.get_input_embeddings().weight.data_ptr():
         wrong(
             "tied embeddings",
             "an output embedding of its own",
