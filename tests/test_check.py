@@ -17,8 +17,8 @@ from safetensors.numpy import load_file, save_file
 import transcoder
 from cases import GOLDEN, Transcode, files, read_config
 from tokenizers_made import write_tokenizer
-from transcoder.check import RULES, check
 from transcoder.conventions import ADVISED_FILE
+from transcoder.linter import RULES, check
 
 CASE = "roberta-masked-lm"
 CARD = "---\nlicense: mit\nlibrary_name: transformers\npipeline_tag: fill-mask\nbase_model: me/other\n---\n# Tiny\n"

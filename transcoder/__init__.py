@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING
 from transcoder._version import __version__
 
 if TYPE_CHECKING:
-    from transcoder.check import check
     from transcoder.errors import (
         MappingError,
         PlanError,
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
         WriteError,
     )
     from transcoder.evidence import verify_receipt
+    from transcoder.linter import check
     from transcoder.mapping import load_mapping
     from transcoder.pipeline import Receipt, convert, plan
     from transcoder.planner import Plan
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from transcoder.validator import Report, validate
 
 _HOMES = {
-    "transcoder.check": ("check",),
+    "transcoder.linter": ("check",),
     "transcoder.evidence": ("verify_receipt",),
     "transcoder.pipeline": ("Receipt", "convert", "plan"),
     "transcoder.errors": (

@@ -220,8 +220,8 @@ def claimed_files(output: Path) -> dict[str, list[Piece]]:
 
     Raises OSError, ValueError, KeyError, TypeError or AttributeError: there is no receipt, or it is none of ours.
     """
-    if not (output / RECEIPT).is_file():
-        raise FileNotFoundError(RECEIPT)  # a FIFO would be waited for
+    if not (output / RECEIPT).is_file():  # a FIFO would be waited for
+        raise FileNotFoundError(errno.ENOENT, "no receipt", str(output / RECEIPT))
     receipt: Any = strictjson.loads((output / RECEIPT).read_text(encoding="utf-8"))
     tensors: dict[str, list[tuple[TensorSpec, str]]] = {file["file"]: [] for file in receipt["files"]}
     for tensor in receipt["tensors"]:

@@ -206,9 +206,9 @@ def fill(
     for name, data in files.items():
         write_file(stage / name, data)
     contents = _receipt(job, written, files)
-    # In pieces: the text of some thousand tensors takes more than their conversion.
+    # In pieces: the text of some thousand tensors takes more than their conversion. A name may be no text.
     text = chain(json.JSONEncoder(indent=1, ensure_ascii=False).iterencode(contents), "\n")
-    write_file(stage / RECEIPT, (piece.encode("utf-8", "backslashreplace") for piece in text))  # a name may be no text
+    write_file(stage / RECEIPT, (piece.encode("utf-8", "backslashreplace") for piece in text))
     return contents
 
 

@@ -202,7 +202,6 @@ def _prepared(item: Item, settings: Settings, place: Place, threads: int) -> Any
         architecture=item.architecture,
         config=item.config,
         output=place.local(item.name),
-        contain=True,  # a batch is of other people's files, and none of them may take a worker along
         options=options,
     )
 
@@ -288,6 +287,7 @@ def _validate(item: Item, settings: Settings, stage: Path, progress: Progress) -
         stage,
         level=LEVELS[settings.validate],
         mapping=item.mapping,
+        source_config=item.config,
         report=stage / REPORT,
         progress=lambda count, total: progress("validating", count, total),
     )

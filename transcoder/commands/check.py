@@ -13,7 +13,7 @@ from transcoder.output import echo_result
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from transcoder.check import Result
+    from transcoder.linter import Result
 
 
 @click.command()
@@ -26,7 +26,7 @@ def check(directory: Path, fix: bool, strict: bool, as_json: bool) -> None:
 
     Exits with 0 if there is no error, else with 6. Every finding has a code; docs/check.md lists them.
     """
-    from transcoder.check import check as run
+    from transcoder.linter import check as run
 
     result = run(directory, fix=fix)
     echo_result(as_json, result.to_json(), lambda: render(result))

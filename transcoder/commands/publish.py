@@ -33,7 +33,7 @@ def card(directory: Path, repo: str, license: str | None, base_model: str | None
 
     What was written by hand is kept; the section between our two comments is replaced.
     """
-    from transcoder.check.directory import Directory
+    from transcoder.linter.directory import Directory
     from transcoder.publish.card import CARD, local_card, make_card, read_evidence
     from transcoder.write import disk_error
 

@@ -13,9 +13,9 @@ from os import PathLike
 from pathlib import Path
 
 from transcoder._version import __version__
-from transcoder.check import Finding, check
 from transcoder.errors import Problem, PublishError, UsageError, ValidationError
 from transcoder.evidence import Verification, verify_receipt
+from transcoder.linter import Finding, check
 from transcoder.publish.card import Evidence, local_card, make_card, read_evidence, same_card
 from transcoder.publish.hub import Hub, State, progress_bars
 from transcoder.publish.plan import Item, choose_files, require_proof

@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from transcoder import strictjson
-from transcoder.check.tokenizer import ANY as TOKENIZER
 from transcoder.conventions import LICENSES, REPOSITORY, task_of
 from transcoder.errors import Problem, UsageError, ValidationError
 from transcoder.frontmatter import read_card, with_metadata
+from transcoder.linter.tokenizer import ANY as TOKENIZER
 from transcoder.outdir import RECEIPT, REPORT
 from transcoder.publish.section import make_section, with_section, without_section
 

@@ -70,6 +70,14 @@ def open_source(path: str | PathLike[str] | RemotePath, *, contain: bool | None 
         raise unreadable(where, error) from error
 
 
+def candidates_at(where: Location) -> list[Candidate]:
+    """What a path may mean: containers that are worth opening.
+
+    Raises SourceError or OSError.
+    """
+    return _in_directory(where) if where.is_dir() else _at(where)
+
+
 def _named_well(source: Source) -> Source:
     """The source itself. Raises SourceError: a variable has a name that can't be shown, or of no sane length."""
     for name in source.specs:
@@ -81,14 +89,6 @@ def _named_well(source: Source) -> Source:
                 Problem(str(source.path), what, "names of variables as TensorFlow has them", "rename the variable"),
             )
     return source
-
-
-def candidates_at(where: Location) -> list[Candidate]:
-    """What a path may mean: containers that are worth opening.
-
-    Raises SourceError or OSError.
-    """
-    return _in_directory(where) if where.is_dir() else _at(where)
 
 
 def check_unchanged(source: Source) -> None:
@@ -149,10 +149,12 @@ def containers_in(directory: Location, files: list[Location], *, latest: bool) -
 
     Of several checkpoints all, or with `latest` the one that the `checkpoint` file names.
     """
+    files = [file for file in files if not _leads_out(file)]
     found = _of_files(files)
     if any(file.name == "saved_model.pb" for file in files):
         found.append(_saved_model(directory))
-    found += [_saved_model(file.parent) for file in in_order(directory.glob("saved_model/*/saved_model.pb"))]
+    inner = in_order(directory.glob("saved_model/*/saved_model.pb"))
+    found += [_saved_model(file.parent) for file in inner if not _leads_out(file.parent) and not _leads_out(file)]
     found += [_openai_gpt(directory) for file in files if file.name == GPT_SHAPES]
     checkpoints = _checkpoints(files)
     return found + (_latest(directory, checkpoints) if latest else checkpoints)

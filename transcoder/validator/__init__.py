@@ -171,6 +171,18 @@ def _running_levels(
     return levels
 
 
+def _check_still(directory: Path, covered: dict[str, Digest]) -> None:
+    """The digests in the report are of what was compared only if nobody wrote meanwhile."""
+    now = digest_files(directory)
+    changed = sorted(name for name in covered.keys() | now.keys() if covered.get(name) != now.get(name))
+    if changed:
+        raise ValidationError(
+            "the output changed while it was validated",
+            [Problem(str(directory / name), "other bytes than at the start", "an output that nobody writes to",
+                     "validate again") for name in changed],
+        )  # fmt: skip
+
+
 def _original(opened: Source, given: str | PathLike[str] | None) -> ModelConfig | None:
     """The config.json that was converted, or None where there is none beside the source."""
     if given is not None:
@@ -187,18 +199,6 @@ def _with_config(level: Level, files: Output, ours: ModelConfig, original: Model
         return replace(level, notes=[*level.notes, "config.json: the source has none to compare it with"])
     problems = differences(files, ours.values, original.values)
     return replace(level, verdict="failed", findings=[*level.findings, *problems]) if problems else level
-
-
-def _check_still(directory: Path, covered: dict[str, Digest]) -> None:
-    """The digests in the report are of what was compared only if nobody wrote meanwhile."""
-    now = digest_files(directory)
-    changed = sorted(name for name in covered.keys() | now.keys() if covered.get(name) != now.get(name))
-    if changed:
-        raise ValidationError(
-            "the output changed while it was validated",
-            [Problem(str(directory / name), "other bytes than at the start", "an output that nobody writes to",
-                     "validate again") for name in changed],
-        )  # fmt: skip
 
 
 def _policy(receipt: Any) -> str:

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transcoder import strictjson
-from transcoder.check.header import Header, read_header
 from transcoder.frontmatter import Card, read_card
 from transcoder.layout import INDEX, SINGLE
+from transcoder.linter.header import Header, read_header
 from transcoder.outdir import RECEIPT
 from transcoder.validator.digests import is_document
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from transcoder.check.directory import Directory
-from transcoder.check.findings import Hit, rule
+from transcoder.linter.directory import Directory
+from transcoder.linter.findings import Hit, rule
 from transcoder.tensors import BY_SAFETENSORS
 
 CONFIG, GENERATION = "config.json", "generation_config.json"

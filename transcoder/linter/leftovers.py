@@ -9,8 +9,8 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
-from transcoder.check.directory import Directory
-from transcoder.check.findings import Hit, rule
+from transcoder.linter.directory import Directory
+from transcoder.linter.findings import Hit, rule
 
 PICKLED = ("*.pkl", "*.pickle", "*.pt", "*.pth", "*.ckpt", "*.joblib", "*.dill", "pytorch_model*.bin")
 TRAINING = ("optimizer.*", "scheduler.pt", "scaler.pt", "rng_state*.pth", "trainer_state.json", "training_args.bin",

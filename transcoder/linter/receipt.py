@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from transcoder.check.directory import Directory
-from transcoder.check.findings import Hit, rule
 from transcoder.errors import TranscodeError
+from transcoder.linter.directory import Directory
+from transcoder.linter.findings import Hit, rule
 from transcoder.outdir import RECEIPT, REPORT
 
 

@@ -11,10 +11,10 @@ from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
 
-from transcoder.check import card, config, leftovers, receipt, tokenizer, weights
-from transcoder.check.directory import Directory
-from transcoder.check.findings import RULES, Finding, Hit, Rule
 from transcoder.errors import Problem, UsageError, WriteError
+from transcoder.linter import card, config, leftovers, receipt, tokenizer, weights
+from transcoder.linter.directory import Directory
+from transcoder.linter.findings import RULES, Finding, Hit, Rule
 
 __all__ = ["RULES", "Finding", "Result", "check"]
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 if TYPE_CHECKING:
-    from transcoder.check.directory import Directory
+    from transcoder.linter.directory import Directory
 
 Severity: TypeAlias = Literal["error", "warning"]
 

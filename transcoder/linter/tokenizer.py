@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from transcoder.check.directory import Directory
-from transcoder.check.findings import Hit, rule
+from transcoder.linter.directory import Directory
+from transcoder.linter.findings import Hit, rule
 
 NAMES = ("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "vocab.json")
 ANY = (*NAMES, "vocab.txt", "spiece.model", "sentencepiece.bpe.model", "tokenizer.model", "spm.model", "bpe.codes")
