@@ -85,9 +85,16 @@ def test_a_wrong_tensor_is_seen_by_tensorflow_too(
 
 # Every family
 
+# Level `forward` on golden models. What it can't do of others yet is in docs/validation.md.
+FORWARD = (
+    "albert", "bart", "bert", "blenderbot", "blip", "camembert", "clip", "convbert", "convnext", "ctrl", "cvt",
+    "data2vec-vision", "deberta", "deit", "distilbert", "dpr", "electra", "flaubert", "funnel", "gpt2", "gptj",
+    "groupvit", "layoutlmv3", "marian", "mistral", "t5",
+)  # fmt: skip
 
-@pytest.mark.parametrize("model", MODELS)
-def test_a_golden_model_of_every_family_gives_tensorflows_outputs_to_the_validator(
+
+@pytest.mark.parametrize("model", [model for model in MODELS if model.partition("/")[0] in FORWARD])
+def test_a_golden_model_of_a_family_gives_tensorflows_outputs_to_the_validator(
     model: str, transcode: Transcode, tmp_path: Path
 ) -> None:
     if not hasattr(transformers, model.rpartition("/")[2]):
@@ -97,11 +104,8 @@ def test_a_golden_model_of_every_family_gives_tensorflows_outputs_to_the_validat
                      "--reference-python", PYTHON, "--report", tmp_path / "report.json", "--json")  # fmt: skip
     weights, load, forward = seen.json["levels"]
     assert (weights["verdict"], load["verdict"]) == ("passed", "passed"), (weights["findings"], load["findings"])
-    assert forward["verdict"] in ("passed", "inconclusive"), forward["findings"]
+    assert forward["verdict"] == "passed", forward["findings"]
     assert "TensorFlow 2.19.1, class TF" in forward["facts"]["truth"]
-    # Inconclusive only for weights that no output of this class depends on.
-    assert all(finding["where"] == "sensitivity" for finding in forward["findings"])
-    assert forward["rows"]
 
 
 @pytest.fixture(scope="module")

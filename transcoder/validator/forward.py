@@ -87,7 +87,7 @@ def check_forward(
     model = model.float()
     try:
         found = run_torch(model, inputs)
-        recorded = any(_blocks(model))
+        recorded = truth_numpy.supports(str(config.get("model_type")), architecture) and any(_blocks(model))
     except Exception as reason:  # whatever somebody else's code raises, the model does not run
         why = f"{type(reason).__name__}: {reason}"
         problem = Problem(str(directory), why, "a model that runs", "see level weights; check config.json")
