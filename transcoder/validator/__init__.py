@@ -101,8 +101,9 @@ def validate(
             except ImportError as error:  # bfloat16 is torch's to read
                 levels.append(not_run("weights", f"{error.name} is not installed", INSTALL))
         if "load" in wanted or "forward" in wanted:
+            made = {a.target for a in rules.assignments}
             levels += _running_levels(
-                wanted, files, directory, architecture, original, opened, reader, truth, reference_python
+                wanted, files, directory, architecture, made, original, opened, reader, truth, reference_python
             )
     _check_still(directory, covered)
     result = Report(architecture, table.name, levels, _environment(), covered, details)
@@ -132,6 +133,7 @@ def _running_levels(
     files: Output,
     directory: Path,
     architecture: str,
+    made: set[str],
     original: ModelConfig | None,
     opened: Any,
     reader: Any,
@@ -140,7 +142,7 @@ def _running_levels(
 ) -> list[Level]:
     from transcoder.validator.loading import check_loading
 
-    loaded, model = check_loading(files, architecture)
+    loaded, model = check_loading(files, architecture, made)
     levels = [loaded] if "load" in wanted else []
     if "forward" in wanted:
         if model is None:

@@ -100,11 +100,16 @@ def check_forward(
     for name in sorted(true.outputs, key=_order):
         expected = true.outputs[name].astype(np.float64)
         if name not in found:
-            elsewhere.append(f"{name} is none of PyTorch's outputs")
+            if recorded:
+                findings.append(
+                    Problem(f"output {name}", "nothing from PyTorch", f"{list(expected.shape)}", "report it")
+                )
+            else:
+                elsewhere.append(f"{name} is none of PyTorch's outputs")
             continue
         if found[name].shape != expected.shape:
             shape = list(found[name].shape)
-            if _is_inner(name):
+            if _is_inner(name) and not recorded:
                 elsewhere.append(f"{name} is {shape} in PyTorch, {list(expected.shape)} in TensorFlow")
             else:
                 findings.append(

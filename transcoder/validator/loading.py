@@ -5,20 +5,20 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Container, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from transcoder.errors import Problem
 from transcoder.validator.reading import Output
-from transcoder.validator.report import INSTALL, Level, not_run
+from transcoder.validator.report import INSTALL, Level, Verdict, not_run
 
 MOST = 20  # findings of one kind
 
 
-def check_loading(output: Output, architecture: str) -> tuple[Level, Any]:
-    """The level, and the loaded model for `forward` (None where it did not load)."""
+def check_loading(output: Output, architecture: str, made: Container[str]) -> tuple[Level, Any]:
+    """The level, and the loaded model for `forward` (None where it did not load); `made` is what the mapping makes."""
     try:
         import torch
         import transformers
@@ -82,9 +82,12 @@ def check_loading(output: Output, architecture: str) -> tuple[Level, Any]:
     tied = sum(1 for name in state if name not in output.file_of and name not in computed) - moved
     head = model.get_output_embeddings()
     wants_tie = head is not None and getattr(model.config, "tie_word_embeddings", False)
-    # A head that the file has apart, as some that TensorFlow trained are, is loaded as what it is.
-    apart = wants_tie and by_storage.get(head.weight.data_ptr()) is not None
-    if wants_tie and not apart and head.weight.data_ptr() != model.get_input_embeddings().weight.data_ptr():
+    split = wants_tie and head.weight.data_ptr() != model.get_input_embeddings().weight.data_ptr()
+    notes = []
+    if split and by_storage.get(head.weight.data_ptr()) in made:  # TensorFlow trained it apart
+        notes.append("the head is not the embeddings, though config.json says tied: transformers 4 would lose it; "
+                     "set tie_word_embeddings to false for that")  # fmt: skip
+    elif split:
         wrong(
             "tied embeddings",
             "an output embedding of its own",
@@ -102,7 +105,8 @@ def check_loading(output: Output, architecture: str) -> tuple[Level, Any]:
         "transformers": transformers.__version__, "torch": torch.__version__, "loaded": bits, "tied": tied,
         "add_pooling_layer": not without_pooler,
     }  # fmt: skip
-    return Level("load", "failed" if findings or not bits else "passed", summary, findings, facts=facts), model
+    verdict: Verdict = "failed" if findings or not bits else "passed"
+    return Level("load", verdict, summary, findings, notes=notes, facts=facts), model
 
 
 def _computed(model: Any, missing: Iterable[str]) -> set[str]:
