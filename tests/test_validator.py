@@ -483,6 +483,19 @@ def test_without_a_config_json_beside_the_source_the_report_says_that_none_was_c
     assert "config.json" in " ".join(level.notes)
 
 
+@pytest.mark.parametrize("text", ["", "{", "[]"])
+def test_a_config_json_beside_the_source_that_can_not_be_used_is_not_passed_over(
+    text: str, output: Output, source: Callable[[str], Path], transcode: Transcode
+) -> None:
+    src, out = source("roberta-model"), output("roberta-model")
+    (src / "config.json").write_text(text)
+    seen = transcode("validate", src, out, "--level", "weights")
+    assert seen.code == 6
+    assert str(src / "config.json") in seen.err
+    assert "--config" in seen.err
+    assert transcode("validate", src, out, "--level", "weights", "--config", MODEL / "config.json").code == 0
+
+
 @pytest.mark.parametrize("metadata", [{"format": "pt", "note": "hello"}, {"format": "tf"}, None])
 def test_metadata_that_no_conversion_writes_fails_weights(metadata: dict[str, str] | None, output: Output) -> None:
     out = output("roberta-model")

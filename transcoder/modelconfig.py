@@ -91,24 +91,36 @@ def read_config(path: Location) -> ModelConfig:
 def find_config(source: Location) -> ModelConfig:
     """The config.json of a checkpoint: in its directory, or above a SavedModel's `saved_model/1`.
 
-    Raises PlanError when there is none.
+    Raises PlanError when there is none, or it can't be used.
     """
-    start = source if source.is_dir() else source.parent
-    looked = [start]
-    if (start / "saved_model.pb").exists():
-        looked += [start.parent, start.parent.parent]
-    for directory in looked:
-        path = directory / "config.json"
-        if path.is_file():
-            if isinstance(path, Path):
-                refuse_link(path)
-            return read_config(path)
+    if (found := own_config(source)) is not None:
+        return found
     raise PlanError(
         "no config.json",
         Problem(
-            ", ".join(str(directory) for directory in looked),
+            ", ".join(str(directory) for directory in _places(source)),
             "no config.json",
             "the model's configuration, which says its architecture, its layers and its sizes",
             "put it beside the weights or pass --config FILE",
         ),
     )
+
+
+def own_config(source: Location) -> ModelConfig | None:
+    """As `find_config`, but None when there is no config.json.
+
+    Raises PlanError: there is one, and it can't be used.
+    """
+    for directory in _places(source):
+        path = directory / "config.json"
+        if path.is_file():
+            if isinstance(path, Path):
+                refuse_link(path)
+            return read_config(path)
+    return None
+
+
+def _places(source: Location) -> list[Location]:
+    start = source if source.is_dir() else source.parent
+    saved_model = (start / "saved_model.pb").exists()
+    return [start, start.parent, start.parent.parent] if saved_model else [start]

@@ -20,7 +20,7 @@ import numpy as np
 from transcoder._version import __version__
 from transcoder.errors import PlanError, Problem, TranscodeError, UsageError, ValidationError
 from transcoder.mapping import Table, choose, expand, find_mappings, load_mapping
-from transcoder.modelconfig import ModelConfig, find_config, read_config
+from transcoder.modelconfig import ModelConfig, own_config, read_config
 from transcoder.options import DTYPES
 from transcoder.sources import Source, check_unchanged, open_source
 from transcoder.validator.configuration import differences
@@ -186,13 +186,16 @@ def _check_still(directory: Path, covered: dict[str, Digest]) -> None:
 
 
 def _original(opened: Source, given: str | PathLike[str] | None) -> ModelConfig | None:
-    """The config.json that was converted, or None where there is none beside the source."""
-    if given is not None:
-        return read_config(Path(given))
+    """The config.json that was converted, or None where there is none beside the source.
+
+    Raises ValidationError: there is one, and it can't be used. To go on would be to skip what it is compared for.
+    """
     try:
-        return find_config(opened.path)
-    except TranscodeError:
-        return None
+        return read_config(Path(given)) if given is not None else own_config(opened.path)
+    except TranscodeError as error:
+        remedy = "mend it, or pass --config with the one that was converted"
+        problems = [replace(problem, remedy=remedy) for problem in error.problems]
+        raise ValidationError("the source's config.json can't be used", problems) from error
 
 
 def _with_config(level: Level, files: Output, ours: ModelConfig, original: ModelConfig | None) -> Level:
