@@ -25,10 +25,7 @@ from transcoder.mapping import (
     load_mapping,
     mapping_digest,
 )
-from transcoder.mapping.draft import draft
 from transcoder.mapping.expressions import Value
-from transcoder.mapping.guess import guess
-from transcoder.mapping.init import find_bases, propose
 from transcoder.modelconfig import ModelConfig, find_config, read_config
 from transcoder.options import MAX_SHARD_SIZE, MEMORY, Options, parse_options
 from transcoder.outdir import RECEIPT, check_free, check_paths, places, staged, write_file
@@ -222,6 +219,8 @@ def _alternatives(mapping: Mapping, chosen: str, values: dict[str, Value]) -> It
 
 def _inside(source: Source, mapping: Mapping, values: dict[str, Value]) -> Iterator[str]:
     """Where, other than where the mapping has it, the source holds the mapping's transformer; made when asked for."""
+    from transcoder.mapping.init import find_bases
+
     with suppress(MappingError):
         yield from (base for base in find_bases(source.specs, mapping, values) if base != mapping.let.get("base"))
 
@@ -244,6 +243,8 @@ def propose_mapping(
     without it, where no mapping knows config.json's model_type.
     Raises SourceError, PlanError or MappingError: it is not inside, or more than once, or there is no such target.
     """
+    from transcoder.mapping.init import propose
+
     with open_source(source) as opened:
         if target is not None and target.endswith(".safetensors"):
             return _guessed(opened, target, {}, architecture or "MyModel")
@@ -261,6 +262,8 @@ def propose_mapping(
 
 
 def _guessed(source: Source, target: str, config: dict[str, object], architecture: str) -> str:
+    from transcoder.mapping.draft import draft
+    from transcoder.mapping.guess import guess
     from transcoder.validator.skeleton import state_dict_of
 
     tensors, tied = state_dict_of(target, config)

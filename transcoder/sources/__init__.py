@@ -12,14 +12,12 @@ from pathlib import Path
 
 from transcoder.errors import Problem, SourceError, printable
 from transcoder.sources.base import Location, Source, in_order, unreadable
-from transcoder.sources.links import leads_to, refuse_link
+from transcoder.sources.links import refuse_link
+from transcoder.sources.magic import HDF5_MAGIC, ZIP_MAGIC, is_sstable, leads_out, starts_with
 from transcoder.sources.remote import RemotePath, locate, without_collector
-from transcoder.sources.sstable import has_magic
 
 __all__ = ["Candidate", "Source", "candidates_at", "containers_in", "open_source"]
 
-HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
-ZIP_MAGIC = b"PK\x03\x04"
 H5_INDEX = "tf_model.h5.index.json"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
 KERAS3_INDEX = ".weights.json"
@@ -118,7 +116,7 @@ def _at(path: Location) -> list[Candidate]:
         return [_openai_gpt(path.parent)]
     if index := _index_of(path):
         return [_indexed(index)]
-    if path.is_file() and _starts_with(path, HDF5_MAGIC):
+    if path.is_file() and starts_with(path, HDF5_MAGIC):
         return [_h5(path)]
     if path.suffix == ".keras":
         return [_keras3(path)]
@@ -128,7 +126,7 @@ def _at(path: Location) -> list[Candidate]:
         return [_checkpoint(path.with_suffix(""))]
     if match := re.fullmatch(r"(.+)\.data-\d{5}-of-\d{5}", path.name):
         return [_checkpoint(path.with_name(match[1]))]
-    if path.is_file() and has_magic(path):
+    if path.is_file() and is_sstable(path):
         return [_v1(path)]
     if path.suffix in (".h5", ".hdf5"):
         return [_h5(path)]  # says what is wrong with it
@@ -136,7 +134,7 @@ def _at(path: Location) -> list[Candidate]:
 
 
 def _in_directory(directory: Location) -> list[Candidate]:
-    files: list[Location] = [file for file in in_order(directory.iterdir()) if file.is_file() and not _leads_out(file)]
+    files: list[Location] = [file for file in in_order(directory.iterdir()) if file.is_file() and not leads_out(file)]
     found = _of_files(files)
     found += [_saved_model(file.parent) for file in _saved_models(directory)]
     found += _latest(directory, _checkpoints(files))
@@ -149,12 +147,12 @@ def containers_in(directory: Location, files: list[Location], *, latest: bool) -
 
     Of several checkpoints all, or with `latest` the one that the `checkpoint` file names.
     """
-    files = [file for file in files if not _leads_out(file)]
+    files = [file for file in files if not leads_out(file)]
     found = _of_files(files)
     if any(file.name == "saved_model.pb" for file in files):
         found.append(_saved_model(directory))
     inner = in_order(directory.glob("saved_model/*/saved_model.pb"))
-    found += [_saved_model(file.parent) for file in inner if not _leads_out(file.parent) and not _leads_out(file)]
+    found += [_saved_model(file.parent) for file in inner if not leads_out(file.parent) and not leads_out(file)]
     found += [_openai_gpt(directory) for file in files if file.name == GPT_SHAPES]
     checkpoints = _checkpoints(files)
     return found + (_latest(directory, checkpoints) if latest else checkpoints)
@@ -167,17 +165,13 @@ def _of_files(files: list[Location]) -> list[Candidate]:
     for file in files:
         if index := _index_of(file):
             indexes[index] = None
-        elif _starts_with(file, HDF5_MAGIC) or file.name == "tf_model.h5":
+        elif starts_with(file, HDF5_MAGIC) or file.name == "tf_model.h5":
             found.append(_h5(file))
-        elif file.suffix == ".keras" and _starts_with(file, ZIP_MAGIC):
+        elif file.suffix == ".keras" and starts_with(file, ZIP_MAGIC):
             found.append(_keras3(file))
         elif file.suffix == ".safetensors" and _is_tensorflow(file):
             found.append(_safetensors(file))
     return found + [_indexed(index) for index in indexes if _may_be_tensorflow(index)]
-
-
-def _leads_out(path: Location) -> bool:
-    return isinstance(path, Path) and leads_to(path) is not None
 
 
 def _saved_models(directory: Location) -> list[Location]:
@@ -187,8 +181,8 @@ def _saved_models(directory: Location) -> list[Location]:
     are not entered.
     """
     if isinstance(directory, Path):
-        tops = [path for path in directory.iterdir() if path.is_dir() and not _leads_out(path)]
-        tops += [below for top in tops if top.name == "saved_model" for below in top.iterdir() if not _leads_out(below)]
+        tops = [path for path in directory.iterdir() if path.is_dir() and not leads_out(path)]
+        tops += [below for top in tops if top.name == "saved_model" for below in top.iterdir() if not leads_out(below)]
         return in_order(file for top in (directory, *tops) if (file := top / "saved_model.pb").is_file())
     patterns = ("saved_model.pb", "saved_model/*/saved_model.pb", "*/saved_model.pb")
     return [file for pattern in patterns for file in in_order(directory.glob(pattern))]
@@ -225,16 +219,16 @@ def _checkpoints(files: list[Location]) -> list[Candidate]:
     """The checkpoints among the files of a directory."""
     # Other programs have .index files too: one is TensorFlow's by what it ends in, or by the data beside it.
     data = [file.name.rpartition(".data-")[0] for file in files if ".data-" in file.name]
-    indexes = [file for file in files if file.suffix == ".index" and (has_magic(file) or file.stem in data)]
+    indexes = [file for file in files if file.suffix == ".index" and (is_sstable(file) or file.stem in data)]
     found = [_checkpoint(file.with_suffix("")) for file in indexes]
-    v1 = [_v1(file) for file in files if file.suffix != ".index" and has_magic(file)]
+    v1 = [_v1(file) for file in files if file.suffix != ".index" and is_sstable(file)]
     return found + list({candidate.path: candidate for candidate in v1}.values())
 
 
 def _latest(directory: Location, found: list[Candidate]) -> list[Candidate]:
     """Of several checkpoints in a directory, the one that its `checkpoint` file calls the latest."""
     state = directory / "checkpoint"
-    if len(found) > 1 and state.is_file() and not _leads_out(state):
+    if len(found) > 1 and state.is_file() and not leads_out(state):
         # CheckpointState, a text protocol buffer that tf.train.CheckpointManager keeps.
         with state.open("rb") as file:
             text = file.read(LONGEST_STATE).decode("utf-8", "replace")
@@ -328,16 +322,6 @@ def _v1(file: Location) -> Candidate:
         return TFV1Checkpoint(path, shards or [file])
 
     return Candidate("TensorFlow 1 checkpoint, V1 format", path, opened)
-
-
-def _starts_with(path: Location, magic: bytes) -> bool:
-    if _leads_out(path):
-        return False  # its reader says so
-    try:
-        with path.open("rb") as file:
-            return file.read(len(magic)) == magic
-    except OSError:
-        return path.suffix in (".h5", ".hdf5", ".keras")  # the reader of what its name says tells why
 
 
 def _nothing(path: Location) -> SourceError:

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import h5py
 import numpy as np
@@ -23,10 +24,10 @@ from numpy.typing import NDArray
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Extent, Location, RangeFile, damaged, read_swapped, truncated
 from transcoder.sources.hdf5_file import attribute, opened
+from transcoder.sources.magic import HDF5_MAGIC
 from transcoder.sources.probe import probe
 from transcoder.tensors import BY_NAME, BY_NUMPY, MOST_AXES, DType, TensorSpec
 
-MAGIC = b"\x89HDF\r\n\x1a\n"
 DEEPEST = 32
 LARGEST_CHUNK = 1 << 26  # bytes; a band of chunks is held decoded
 MOST_LINKS = 8  # names of one dataset
@@ -118,7 +119,8 @@ class HDF5:
 
     def _not_hdf5(self, error: OSError) -> SourceError:
         with self._file:
-            magic = self._file.size >= len(MAGIC) and self._file.read(self._base, len(MAGIC), "the signature") == MAGIC
+            length = len(HDF5_MAGIC)
+            magic = self._file.size >= length and self._file.read(self._base, length, "the signature") == HDF5_MAGIC
         return SourceError(
             f"{self.path.name} is damaged" if magic else f"{self.path.name} is not an HDF5 file",
             Problem(
@@ -178,10 +180,11 @@ class HDF5:
             raise self.refused(where, "an empty dataspace", "an array")
         if len(item.shape) > MOST_AXES:
             raise self.refused(where, f"{len(item.shape)} axes", f"at most {MOST_AXES}")
-        dtype = self._dtype(where, item)
+        stored = item.dtype  # h5py makes it anew at each look
+        dtype = self._dtype(where, item, stored)
         shape = tuple(int(extent) for extent in item.shape)
         address = h5py.h5o.get_info(item.id).addr
-        dataset = Dataset(where, dtype, shape, item.dtype.str.startswith(">"), address)
+        dataset = Dataset(where, dtype, shape, stored.str.startswith(">"), address)
         properties = item.id.get_create_plist()
         if properties.get_external_count():
             raise self.refused(where, "data in another file (external storage)", "data of this file itself")
@@ -197,18 +200,18 @@ class HDF5:
             raise self.refused(where, "a virtual dataset", "data of this file itself")
         return dataset
 
-    def _dtype(self, where: str, item: h5py.Dataset) -> DType:
-        numpy_type = item.dtype.newbyteorder("<").str
+    def _dtype(self, where: str, item: h5py.Dataset, stored: np.dtype[Any]) -> DType:
+        numpy_type = stored.newbyteorder("<").str
         if (
             numpy_type == "|V2"
             and "dtype" in item.attrs
             and attribute(item.attrs, "dtype") in ("bfloat16", b"bfloat16")
         ):
             return BY_NAME["bfloat16"]  # Keras 3 stores it as two opaque bytes
-        if numpy_type not in BY_NUMPY or item.dtype.subdtype is not None:
-            raise self.refused(where, f"elements of type {item.dtype}", "numbers")
-        if not item.id.get_type().equal(h5py.h5t.py_create(np.dtype(item.dtype.str))):
-            raise self.refused(where, f"elements of type {item.dtype} in a form of their own", "plain numbers")
+        if numpy_type not in BY_NUMPY or stored.subdtype is not None:
+            raise self.refused(where, f"elements of type {stored}", "numbers")
+        if not item.id.get_type().equal(h5py.h5t.py_create(np.dtype(stored.str))):
+            raise self.refused(where, f"elements of type {stored} in a form of their own", "plain numbers")
         return BY_NUMPY[numpy_type]
 
     def _contiguous(self, dataset: Dataset, item: h5py.Dataset) -> None:

@@ -13,10 +13,9 @@ import crc32c
 
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Location, RangeFile, damaged
+from transcoder.sources.magic import SSTABLE_FOOTER, SSTABLE_MAGIC
 from transcoder.sources.wire import WireError, varint
 
-MAGIC = (0xDB4775248B80FB57).to_bytes(8, "little")
-FOOTER = 48
 TRAILER = 5  # 1 byte of compression type, 4 of masked crc32c
 LARGEST = 1 << 30
 LONGEST_KEY = 1 << 14
@@ -29,19 +28,6 @@ def unmask(masked: int) -> int:
     """The crc32c behind a stored one; it is stored rotated, so that a crc of data holding crcs stays strong."""
     rotated = (masked - 0xA282EAD8) & 0xFFFFFFFF
     return ((rotated >> 17) | (rotated << 15)) & 0xFFFFFFFF
-
-
-def has_magic(path: Location) -> bool:
-    """Whether a file ends as an SSTable does."""
-    try:
-        with path.open("rb") as file:
-            file.seek(0, 2)
-            if file.tell() < FOOTER:
-                return False
-            file.seek(-len(MAGIC), 2)
-            return file.read() == MAGIC
-    except OSError:
-        return False
 
 
 @dataclass(frozen=True)
@@ -103,7 +89,7 @@ class SSTable:
     def __init__(self, file: RangeFile) -> None:
         self.file = file
         self.window = window = Window(file)
-        if file.size < FOOTER or window.read(file.size - len(MAGIC), file.size) != MAGIC:
+        if file.size < SSTABLE_FOOTER or window.read(file.size - len(SSTABLE_MAGIC), file.size) != SSTABLE_MAGIC:
             raise SourceError(
                 f"{file.path.name} is not a checkpoint index",
                 Problem(
@@ -114,7 +100,7 @@ class SSTable:
                 ),
             )
         try:
-            at = file.size - FOOTER
+            at = file.size - SSTABLE_FOOTER
             for _ in range(2):  # the metaindex handle, which TensorFlow leaves empty
                 _, at = window.varint(at, file.size)
             offset, at = window.varint(at, file.size)
@@ -196,7 +182,7 @@ class SSTable:
 
     def _block(self, offset: int, size: int) -> Block:
         block = Block(offset, size)
-        if block.end + TRAILER > self.file.size - FOOTER:
+        if block.end + TRAILER > self.file.size - SSTABLE_FOOTER:
             raise damaged(self.file.path, str(block), f"{size} bytes long", "a block that ends before the footer")
         return block
 
