@@ -25,7 +25,7 @@ from transcoder.options import DTYPES
 from transcoder.sources import Source, check_unchanged, open_source
 from transcoder.validator.configuration import differences
 from transcoder.validator.details import Details, find_dropped
-from transcoder.validator.digests import REPORT, Digest, digest_files
+from transcoder.validator.digests import REPORT, digest_files, states_of
 from transcoder.validator.reading import Output, Reader, RenamedReader, claims, reader_for
 from transcoder.validator.report import INSTALL, Level, Report, not_run
 
@@ -75,7 +75,7 @@ def validate(
             "the output can't be validated",
             Problem(str(config.path), "no architecture", "the PyTorch class it was converted for", "convert again"),
         )
-    covered = digest_files(directory)
+    states = states_of(directory)
     receipt = claims(directory)
     given = load_mapping(str(mapping)) if mapping is not None else None
     candidates = [given] if given is not None else find_mappings(config.model_type, architecture)
@@ -105,7 +105,8 @@ def validate(
             levels += _running_levels(
                 wanted, files, directory, architecture, made, original, opened, reader, truth, reference_python
             )
-    _check_still(directory, covered)
+    covered = digest_files(directory)
+    _check_still(directory, states)
     result = Report(architecture, table.name, levels, _environment(), covered, details)
     contents = result.to_json()
     path = Path(report) if report is not None else directory / REPORT
@@ -173,14 +174,14 @@ def _running_levels(
     return levels
 
 
-def _check_still(directory: Path, covered: dict[str, Digest]) -> None:
-    """The digests in the report are of what was compared only if nobody wrote meanwhile."""
-    now = digest_files(directory)
-    changed = sorted(name for name in covered.keys() | now.keys() if covered.get(name) != now.get(name))
+def _check_still(directory: Path, before: dict[str, tuple[int, ...]]) -> None:
+    """The digests, which are taken last, are of what was compared only if nobody wrote since the start."""
+    now = states_of(directory)
+    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
     if changed:
         raise ValidationError(
             "the output changed while it was validated",
-            [Problem(str(directory / name), "other bytes than at the start", "an output that nobody writes to",
+            [Problem(str(directory / name), "another state than at the start", "an output that nobody writes to",
                      "validate again") for name in changed],
         )  # fmt: skip
 

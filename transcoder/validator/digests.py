@@ -5,6 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from transcoder.errors import Problem, ValidationError
 REPORT = "validation.json"
 # Written for people, before or after the proof; a model is the same with another card.
 DOCUMENTS = ("README.md", "LICENSE*", "NOTICE*", "CITATION.cff")
-CHUNK = 1 << 20
+CHUNK = 1 << 22
+THREADS = 2  # that hash a file
 
 
 @dataclass(frozen=True)
@@ -44,25 +46,46 @@ def files_below(directory: Path) -> Iterator[Path]:
 
 def digest_of(path: Path) -> Digest:
     """Raises OSError."""
-    hasher, size = blake3(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(CHUNK):
-            hasher.update(chunk)
-            size += len(chunk)
+    hasher, size = blake3(max_threads=THREADS), 0
+    buffer = memoryview(bytearray(CHUNK))
+    with path.open("rb", buffering=0) as file:
+        while count := file.readinto(buffer):
+            hasher.update(buffer[:count])
+            size += count
     return Digest(size, hasher.hexdigest())
 
 
 def digest_files(directory: Path) -> dict[str, Digest]:
-    """The files that a validation covers, by name relative to the directory: all but documents and the report itself.
+    """The files that a validation covers, by name relative to the directory.
 
     Raises ValidationError: a file can't be read.
     """
+    with _reading(directory):
+        return {name: digest_of(path) for name, path in _covered(directory)}
+
+
+def states_of(directory: Path) -> dict[str, tuple[int, ...]]:
+    """What of those files changes when somebody writes to one or replaces it: size, times and inode.
+
+    Raises ValidationError: a file can't be reached.
+    """
+    with _reading(directory):
+        found = {name: path.stat() for name, path in _covered(directory)}
+    return {name: (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino) for name, s in found.items()}
+
+
+def _covered(directory: Path) -> Iterator[tuple[str, Path]]:
+    """All but documents and the report itself."""
+    for path in files_below(directory):
+        name = path.relative_to(directory).as_posix()
+        if path != directory / REPORT and not is_document(name):
+            yield name, path
+
+
+@contextmanager
+def _reading(directory: Path) -> Iterator[None]:
     try:
-        return {
-            path.relative_to(directory).as_posix(): digest_of(path)
-            for path in files_below(directory)
-            if path != directory / REPORT and not is_document(path.relative_to(directory).as_posix())
-        }
+        yield
     except OSError as error:
         raise ValidationError(
             "the output can't be read",

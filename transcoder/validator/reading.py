@@ -75,6 +75,7 @@ class H5Reader:
 
     def __init__(self, places: dict[str, list[tuple[h5py.File, str]]]) -> None:
         self._places = places
+        self._datasets: dict[str, list[h5py.Dataset]] = {}  # looking one up takes longer than reading a small one
 
     @classmethod
     def of_keras2(cls, path: Path) -> H5Reader:
@@ -116,21 +117,23 @@ class H5Reader:
     def names(self) -> list[str]:
         return list(self._places)
 
-    def _dataset(self, place: tuple[h5py.File, str]) -> h5py.Dataset:
-        return place[0][place[1]]
+    def _copies(self, name: str) -> list[h5py.Dataset]:
+        if name not in self._datasets:
+            self._datasets[name] = [file[where] for file, where in self._places[name]]
+        return self._datasets[name]
 
     def dtype(self, name: str) -> str:
-        dataset = self._dataset(self._places[name][0])
+        dataset = self._copies(name)[0]
         if dataset.dtype.kind == "V":
             return str(dataset.attrs["dtype"])  # Keras 3's bfloat16
         return str(np.dtype(dataset.dtype.newbyteorder("=")))
 
     def shape(self, name: str) -> Shape:
-        return tuple(self._dataset(self._places[name][0]).shape)
+        return tuple(self._copies(name)[0].shape)
 
     def read(self, name: str, box: Box | None = None) -> Array:
         part = () if box is None else slices(box)
-        first, *others = (self._dataset(place)[part] for place in self._places[name])
+        first, *others = (dataset[part] for dataset in self._copies(name))
         for other in others:
             if not np.array_equal(_bits(first), _bits(other)):
                 raise SourceError(
