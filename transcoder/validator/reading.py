@@ -169,12 +169,12 @@ class SafetensorsReader:
         return list(self._places)
 
     def dtype(self, name: str) -> str:
-        path, key = self._places[name]
-        return BY_SAFETENSORS[self._files.open(path, "np").get_slice(key).get_dtype()].name
+        dtype, _ = self._files.spec(*self._places[name])
+        return BY_SAFETENSORS[dtype].name
 
     def shape(self, name: str) -> Shape:
-        path, key = self._places[name]
-        return tuple(self._files.open(path, "np").get_slice(key).get_shape())
+        _, shape = self._files.spec(*self._places[name])
+        return shape
 
     def read(self, name: str, box: Box | None = None) -> Array:
         path, key = self._places[name]
