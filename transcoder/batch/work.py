@@ -202,6 +202,7 @@ def _prepared(item: Item, settings: Settings, place: Place, threads: int) -> Any
         architecture=item.architecture,
         config=item.config,
         output=place.local(item.name),
+        contain=True,  # nobody looks at what a batch finds
         options=options,
     )
 
