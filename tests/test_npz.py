@@ -134,6 +134,14 @@ def test_what_is_no_array_of_numbers_is_said(tmp_path: Path) -> None:
         assert reader_for(source).names() == ["a/kernel"]
 
 
+def test_a_member_without_a_name_is_no_array(tmp_path: Path) -> None:
+    path = save(tmp_path / "w.npz")
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr(zipfile.ZipInfo(""), b"nameless")
+    with open_source(path) as source:
+        assert (list(source.specs), list(source.not_tensors)) == (["a/kernel"], [""])
+
+
 def test_the_validator_reads_parts_of_more_arrays_than_it_maps_at_once(tmp_path: Path) -> None:
     arrays = {f"l{i}/w": np.random.default_rng(i).standard_normal((6, 7)).astype(">f4") for i in range(9)}
     path = save(tmp_path / "w.npz", arrays, compressed=True)

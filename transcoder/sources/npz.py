@@ -86,16 +86,16 @@ class NumpyArchive(Closing):
         """The archive's members, which lie one behind another before its directory."""
         try:
             with self.path.open("rb") as opened, zipfile.ZipFile(opened) as archive:
-                infos = [info for info in archive.infolist() if not info.is_dir()]
+                # Not is_dir(), which fails at a member without a name.
+                infos = sorted((i for i in archive.infolist() if not i.filename.endswith("/")), key=_place)
                 directory = archive.start_dir
         except DAMAGE as error:
             raise damaged(self.path, "the archive", str(error), "a zip archive as NumPy writes it") from error
         if len(infos) > MOST_MEMBERS:
             raise damaged(self.path, "the archive", f"{len(infos)} members", f"at most {MOST_MEMBERS}")
-        members = [member(self._file, info) for info in sorted(infos, key=lambda info: info.header_offset)]
+        members = [member(self._file, info) for info in infos]
         # Else a small archive could be any number of copies of one array, which no check of a member would find.
-        ends = [info.header_offset for info in sorted(infos, key=lambda info: info.header_offset)[1:]] + [directory]
-        for entry, end in zip(members, ends, strict=False):
+        for entry, end in zip(members, [*map(_place, infos[1:]), directory], strict=False):
             if entry.end > end:
                 raise damaged(self.path, entry.name, "bytes that another member has too", "bytes of its own")
         deflated = [entry for entry in members if entry.deflated]
@@ -195,6 +195,10 @@ class NumpyArchive(Closing):
         self._file.close()
         for file in self._scratch or ():
             file.close()
+
+
+def _place(info: zipfile.ZipInfo) -> int:
+    return info.header_offset
 
 
 def array_names(path: Location) -> list[str] | None:
