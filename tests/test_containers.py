@@ -72,6 +72,8 @@ CASES = (
     "keras3-bfloat16",
     "keras3-sharded",
     "keras3-weights",
+    "npz",
+    "npz-compressed",
     "openai-gpt",
     *ROBERTA,
     "saved-model-keras2",

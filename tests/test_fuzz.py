@@ -9,18 +9,17 @@ import pytest
 import targets
 
 from cases import GOLDEN
-from transcoder.sources import bundle, sstable
 
 TRIES = 30
 
 
 @pytest.fixture
 def _checksums_believed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    kept = {module: vars(module)["unmask"] for module in (bundle, sstable)}
+    kept = [(module, check, vars(module)[check]) for module, check in targets.CHECKED]
     targets.believe_checksums()
     yield
-    for module, unmask in kept.items():
-        monkeypatch.setattr(module, "unmask", unmask)
+    for module, check, own in kept:
+        monkeypatch.setattr(module, check, own)
 
 
 def damaged(data: bytes, chance: random.Random) -> bytes:

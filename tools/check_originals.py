@@ -5,9 +5,10 @@
 
 equal: bit for bit what the reference's loader makes, and from_pretrained loads it with nothing missing or unexpected.
 better: so too but for tensors that the reference leaves random or gets wrong, which are what the release's code says
-(tools/originals has that, and why). Each is converted twice, with a config.json of transformers and with the release's
-own config, `--mapping` and `--architecture`, to the same bytes. Classes that the installed transformers lacks load in
-the reference environment; without it they are unrun.
+(tools/originals has that, and why). Where a program that runs the release gave outputs, PyTorch's are the same. Each is
+converted twice, with a config.json of transformers and with the release's own config, `--mapping` and `--architecture`,
+to the same bytes. Classes that the installed transformers lacks load in the reference environment; without it they are
+unrun.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from check_matrix import digests, expected, tied
+from check_matrix import MOST, digests, expected, run, tied
 
 if TYPE_CHECKING:  # the reference environment runs this file too
     from transcoder.mapping.proofs import Proof
@@ -41,6 +42,7 @@ class Row(NamedTuple):
     tensors: int
     differing: tuple[str, ...]
     note: str
+    forward_error: float | None = None
 
 
 def check(name: str, directory: Path, reference_python: str | None) -> Row:
@@ -84,7 +86,11 @@ def check(name: str, directory: Path, reference_python: str | None) -> Row:
             kinds = [("other than" if n in theirs else "not of") + f" the reference: {n}" for n in wrong]
             return row._replace(note="; ".join([*kinds, *(f"lost: {n}" for n in lost)][:8]))
         try:
-            problems = load(out, reference_python)
+            if (directory / "truth.npz").is_file():
+                problems, error = run(out, directory / "truth.npz", reference_python)
+                row = row._replace(forward_error=error)
+            else:
+                problems = load(out, reference_python)
         except LookupError as lacking:
             return row._replace(verdict="unrun", note=str(lacking))
         except Exception as reason:  # a model that does not load is a verdict too
@@ -92,6 +98,8 @@ def check(name: str, directory: Path, reference_python: str | None) -> Row:
     computed = {f"computed: {name}" for name in facts.get("computed", ())}
     if problems := [problem for problem in problems if problem not in computed]:
         return row._replace(note="; ".join(problems[:6]))
+    if (directory / "truth.npz").is_file() and (row.forward_error is None or not row.forward_error <= MOST):
+        return row._replace(note=f"outputs off by {row.forward_error}")
     if not unequal:
         return row._replace(verdict="equal")
     return row._replace(verdict="better", note=facts["why"] or ", ".join(unequal[:4]))
@@ -150,6 +158,7 @@ def merged(rows: Iterable[Row]) -> list[Proof]:
             architecture,
             min((row.verdict for row in group), key=order.index),
             max(row.tensors for row in group),
+            max((row.forward_error for row in group if row.forward_error is not None), default=None),
             note="; ".join(dict.fromkeys(row.note for row in group if row.note)),
         )
         for (mapping, architecture), group in groups.items()

@@ -13,8 +13,9 @@ The rules from a reader's name to ours, kept here apart from the package's code:
 * Keras 2 HDF5: the weight's name without ``:0``, behind its layer's where layers have different weights of one name;
 * TF safetensors and transformers' shards: the name without ``:0``;
 * Keras 3: the path in the file, ``{layer}/vars/{number}``;
+* NumPy's archives: the array's name without ``:0``;
 * then a first level that all weights share, with two more below it, is a model's scope and goes, except in name-based
-  checkpoints, shards and Keras 3.
+  checkpoints, shards, Keras 3 and NumPy's archives.
 """
 
 import argparse
@@ -706,6 +707,30 @@ def openai_gpt(task: Task) -> Truth:
     return Truth("NumPy, as OpenAI's train.py", values, identity(values))
 
 
+def numpy_archive(task: Task, save: Callable[..., None]) -> Truth:
+    """Variables as TensorFlow names them, of every kind; the truth goes by numbers, so that it looks like no model."""
+    rng, scale = task.rng(), 400 if task.large else 1
+    arrays = {
+        **{f"resnet/unit{i:02d}/kernel": _draw(rng, (1, 3, 4 * scale, 5), np.dtype("float32")) for i in range(3)},
+        "resnet/head/bias:0": _draw(rng, (7 * scale,), np.dtype("float64")),
+        "resnet/head/turned": _draw(rng, (3, 5 * scale), np.dtype("float32")).astype(">f4"),
+        "resnet/head/narrow": np.asfortranarray(_draw(rng, (1, 9, 1), np.dtype("float16"))),  # its order is both
+        "resnet/head/mask": rng.random((2, 3)) < 0.5,
+        "resnet/head/codes": rng.integers(-100, 100, (5,), "int8"),
+        "resnet/head/empty": np.zeros((0, 4), np.float32),
+        "resnet/head/scalar": np.float32(2.5),
+        "resnet/head/labels": np.array(["cat", "dog"]),
+        "global_step": np.int64(70_000),
+    }
+    save(task.directory / "variables.npz", **arrays)
+    with np.load(task.directory / "variables.npz", allow_pickle=False) as read:
+        found = {name: read[name] for name in read.files if read[name].dtype.kind != "U"}
+    keys = {str(i): name for i, name in enumerate(found)}
+    values = {key: found[name] for key, name in keys.items()}
+    names = {key: name.removesuffix(":0") for key, name in keys.items()}
+    return Truth("numpy.load", values, names, ["global_step"])
+
+
 CASES: dict[str, Callable[[Task], Truth]] = {
     "roberta-h5-sharded": roberta_h5_sharded,
     "roberta-h5-compressed": roberta_h5_compressed,
@@ -735,6 +760,8 @@ CASES: dict[str, Callable[[Task], Truth]] = {
     "keras3-sharded": keras3_sharded,
     "keras3-archive": keras3_archive,
     "openai-gpt": openai_gpt,
+    "npz": lambda task: numpy_archive(task, np.savez),
+    "npz-compressed": lambda task: numpy_archive(task, np.savez_compressed),
 }
 
 

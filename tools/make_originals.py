@@ -8,7 +8,8 @@ Every variable is random. Each directory holds the checkpoint, written by Tensor
 made of), config.json, release.json (the config as the release has it), reference.safetensors (what the reference's
 ``load_tf_weights_in_*`` makes of it) and facts.json: the file to convert, and which tensors the reference left as they
 were. These are found by loading twice into models that differ in every element. truth.safetensors holds what the
-reference is known to get wrong, as the release's own code has it. A directory that is there is kept.
+reference is known to get wrong, as the release's own code has it; truth.npz inputs and outputs, where another program
+runs the release. A directory that is there is kept.
 """
 
 import argparse
@@ -102,6 +103,8 @@ def make(name: str, directory: Path) -> dict[str, Any]:
         (scratch / "seen").mkdir()
         read = scratch / "seen" / (original.write or write_checkpoint)(scratch / "seen", seen)
     first, second = (reference(original, architecture, config, str(read), seed) for seed in (1, 2))
+    if original.outputs is not None:
+        golden_weights.save_truth(scratch / "truth.npz", *original.outputs(config, str(read)))
     shutil.rmtree(scratch / "seen", ignore_errors=True)
     if original.truth is not None:
         truth = {name: np.ascontiguousarray(array) for name, array in original.truth(arrays).items()}

@@ -15,6 +15,7 @@ import transcoder.show
 import transcoder.sources.hdf5
 import transcoder.sources.keras3
 import transcoder.sources.keras_h5
+import transcoder.sources.npz
 import transcoder.sources.openai_gpt
 import transcoder.sources.probe
 import transcoder.sources.sharded_h5

@@ -1,9 +1,11 @@
-"""Hostile safetensors, zip archives, NumPy arrays, and the index files of shards."""
+"""Hostile safetensors, zip archives, NumPy arrays and archives of them, and the index files of shards."""
 
 from __future__ import annotations
 
+import io
 import json
 import os
+import re
 import shutil
 import zipfile
 from collections.abc import Callable
@@ -13,10 +15,13 @@ import h5py
 import numpy as np
 from kinds import CANARY, Kinds, Make, Place
 
+from cases import GOLDEN
+
 safetensors = Kinds("safetensors")
 keras = Kinds("Keras 3")
 index = Kinds("index")
 npy = Kinds("NumPy")
+npz = Kinds("NumPy archive")
 
 
 # safetensors --------------------------------------------------------------------------------------------------------
@@ -92,15 +97,21 @@ def archive(write: Callable[[zipfile.ZipFile, bytes], object]) -> Make:
     return make
 
 
-def changed(change: Callable[[bytearray], None], method: int = zipfile.ZIP_STORED) -> Make:
+def altered(made: Make, name: str, change: Callable[[bytearray], None]) -> Make:
+    """A kind whose file's bytes are changed when it is made."""
+
     def make(place: Place) -> None:
-        archive(lambda file, sound: file.writestr("model.weights.h5", sound, method))(place)
-        path = place.src / "m.keras"
+        made(place)
+        path = place.src / name
         data = bytearray(path.read_bytes())
         change(data)
         path.write_bytes(data)
 
     return make
+
+
+def changed(change: Callable[[bytearray], None], method: int = zipfile.ZIP_STORED) -> Make:
+    return altered(archive(lambda file, sound: file.writestr("model.weights.h5", sound, method)), "m.keras", change)
 
 
 def field(at: int, value: bytes, *, local: bool = False) -> Callable[[bytearray], None]:
@@ -137,8 +148,8 @@ def no_archive(place: Place) -> None:
     (place.src / "m.keras").write_bytes(b"PK\x03\x04" + bytes(99))
 
 
-def bomb(file: zipfile.ZipFile, size: int) -> None:
-    info = zipfile.ZipInfo("model.weights.h5")
+def bomb(file: zipfile.ZipFile, size: int, name: str = "model.weights.h5") -> None:
+    info = zipfile.ZipInfo(name)
     info.compress_type = zipfile.ZIP_DEFLATED
     with file.open(info, "w") as member:
         for _ in range(size >> 20):
@@ -268,3 +279,103 @@ npy("shapes beyond any file", array(shapes=json.dumps([[1 << 62] * 9] * 14)))
 npy("shapes of other arrays", array(shapes=json.dumps([[2, 2]] * 14)))
 npy("shapes that are no list", array(shapes='{"a": 1}'))
 npy("shapes of no layer", array(shapes="[]"))
+
+
+# NumPy archives -----------------------------------------------------------------------------------------------------
+
+with zipfile.ZipFile(GOLDEN / "containers" / "roberta.npz") as kept:  # a model that converts, until it is changed
+    SOUND = {name: kept.read(name) for name in kept.namelist()}
+VICTIM = "roberta/embeddings/LayerNorm/gamma.npy"
+FLOATS = f"{{'descr': '<f4', 'fortran_order': False, 'shape': ({np.load(io.BytesIO(SOUND[VICTIM])).size},)}}"
+NUMBERS = SOUND[VICTIM][128:]
+
+
+def arrays(members: dict[str, bytes], method: int = zipfile.ZIP_STORED) -> Make:
+    def make(place: Place) -> None:
+        place.h5.unlink()
+        with zipfile.ZipFile(place.src / "m.npz", "w", method) as file:
+            for name, data in members.items():
+                file.writestr(name, data)
+
+    return make
+
+
+def repacked(change: Callable[[bytearray], None], method: int = zipfile.ZIP_STORED) -> Make:
+    return altered(arrays(SOUND, method), "m.npz", change)
+
+
+def victim(text: str, data: bytes = NUMBERS) -> Make:
+    """The model with one array under another header."""
+    return arrays(SOUND | {VICTIM: header(text, data)})
+
+
+def shaped(text: str) -> Make:
+    return victim(re.sub(r"\(\d+,\)", text, FLOATS))
+
+
+def renamed(name: str) -> Make:
+    return arrays({other: data for other, data in SOUND.items() if other != VICTIM} | {name: SOUND[VICTIM]})
+
+
+def again(data: bytearray) -> None:
+    """The last entry of the directory names the first member's bytes."""
+    start = data.rindex(b"PK\x01\x02") + 42
+    data[start : start + 4] = bytes(4)
+
+
+CALL = b"\x80\x04cos\nsystem\n(S'true'\ntR."
+npz("array of pickled objects", victim("{'descr': '|O', 'fortran_order': False, 'shape': (1,)}", CALL))
+npz("header that calls a function", victim("__import__('os').system('true')"))
+npz("header of nothing but brackets", victim("(" * 5000))
+npz("header longer than the member", arrays(SOUND | {VICTIM: b"\x93NUMPY\x02\x00\xff\xff\x00\x00{"}))
+npz("header of 2 GB", arrays(SOUND | {VICTIM: b"\x93NUMPY\x02\x00\xff\xff\xff\x7f{"}))
+npz("in Fortran's order", victim(FLOATS.replace("False", "True").replace(",)", ", 2)"), NUMBERS * 2))
+npz("extent below none", shaped("(-2, -3)"))
+npz("shape of a trillion", shaped("(1000000000000,)"))
+npz("ten thousand axes", shaped("(" + "1, " * 10_000 + ")"))
+npz("numbers that end too early", victim(FLOATS, NUMBERS[:-1]))
+npz("bytes behind the numbers", victim(FLOATS, NUMBERS + b"\0"))
+npz("name that climbs", renamed("../../outside/gamma.npy"))
+npz("name of the root's", renamed("/etc/passwd.npy"))
+npz("name that clears the terminal", renamed("roberta/\x1b[2J.npy"))
+npz("name of sixty thousand letters", renamed("roberta/" + "n" * 60_000 + ".npy"))
+npz("same array twice, with and without :0", arrays(SOUND | {VICTIM.replace(".npy", ":0.npy"): SOUND[VICTIM]}))
+npz("bzip2", arrays(SOUND, zipfile.ZIP_BZIP2))
+npz("lzma", arrays(SOUND, zipfile.ZIP_LZMA))
+npz("encrypted", repacked(field(8, b"\x01\x00")))
+npz("size of 4 GB", repacked(field(20, b"\xf0\xff\xff\xff\xf0\xff\xff\xff")))
+npz("unpacked size of 4 GB", repacked(field(24, b"\xf0\xff\xff\xff"), zipfile.ZIP_DEFLATED))
+npz("unpacked size too small", repacked(field(24, b"\x10\x00\x00\x00"), zipfile.ZIP_DEFLATED))
+npz("stored size other than the size", repacked(field(24, b"\x10\x00\x00\x00")))
+npz("CRC-32 of something else", repacked(field(16, bytes(4))))
+npz("CRC-32 of something else, deflated", repacked(field(16, bytes(4)), zipfile.ZIP_DEFLATED))
+npz("local header elsewhere", repacked(field(42, b"\x10\x00\x00\x00")))
+npz("local header with another name's length", repacked(field(26, b"\xff\xff", local=True)))
+npz("members in the same bytes", repacked(again))
+npz("damaged deflate", repacked(lambda data: data.__setitem__(slice(90, 110), b"\xff" * 20), zipfile.ZIP_DEFLATED))
+npz("directory cut short", repacked(lambda data: data.__delitem__(slice(-40, -22))))
+npz("cut in the midst", repacked(lambda data: data.__delitem__(slice(len(data) // 2, len(data)))))
+npz("not an archive", repacked(lambda data: data.__setitem__(slice(None), b"PK\x03\x04" + bytes(99))))
+npz("without arrays", arrays({"notes.txt": CANARY}))
+npz("hundred thousand members", arrays({f"a/{i}.npy": b"" for i in range(100_000)}))
+
+
+@npz.add("256 MB of zeros")
+def zeros(place: Place) -> None:
+    place.h5.unlink()
+    with zipfile.ZipFile(place.src / "m.npz", "w") as file:
+        bomb(file, 1 << 28, "a/kernel.npy")
+
+
+@npz.add("link to another archive")
+def linked_arrays(place: Place) -> list[object]:
+    arrays(SOUND)(place)
+    shutil.move(place.src / "m.npz", place.outside / "m.npz")
+    (place.src / "m.npz").symlink_to(place.outside / "m.npz")
+    return ["convert", place.src / "m.npz", place.out]
+
+
+@npz.add("FIFO")
+def fifo_arrays(place: Place) -> list[object]:
+    os.mkfifo(place.src / "m.npz")
+    return ["convert", place.src / "m.npz", place.out]

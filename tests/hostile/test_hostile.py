@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pytest
 from bundles import bundle, v1
-from containers import index, keras, npy, safetensors
+from containers import index, keras, npy, npz, safetensors
 from hdf5_files import hdf5
 from kinds import CANARY, Kind, Place
 from places import files, found, legal
@@ -26,7 +26,7 @@ from texts import config, mapping
 
 from cases import GOLDEN
 
-SORTS = (hdf5, bundle, v1, safetensors, keras, index, npy, config, mapping, files, found)
+SORTS = (hdf5, bundle, v1, safetensors, keras, index, npy, npz, config, mapping, files, found)
 HOSTILE = [kind for sort in SORTS for kind in sort.all]
 MEMORY_MB = 300
 HANGS_AFTER = 60  # seconds by the clock; processor time is bounded in the child

@@ -8,7 +8,7 @@ import importlib
 
 from originals.original import Original
 
-GROUPS = ("encoders", "decoders_and_vision")
+GROUPS = ("big_transfer", "decoders_and_vision", "encoders")
 
 ORIGINALS: dict[str, Original] = {}
 for group in GROUPS:

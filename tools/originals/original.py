@@ -27,7 +27,8 @@ class Original:
     and ``why`` says what is wrong with the reference. ``computed`` are parameters of PyTorch that no release has,
     because they follow from the config; from_pretrained must give them the values that a new model has. ``prepare``
     makes classes that need a package which is not there. ``release`` is the config that the release itself has
-    where its keys are others; left out, it is ``config`` alone; None, where it has none that serves.
+    where its keys are others; left out, it is ``config`` alone; None, where it has none that serves. ``outputs(config,
+    path)`` gives inputs, and what a program that reads the release itself makes of them.
     """
 
     config: Mapping[str, Any]
@@ -43,6 +44,7 @@ class Original:
     prepare: Callable[[], None] | None = None
     release: Mapping[str, Any] | None = field(default_factory=dict)
     make_config: Callable[[Mapping[str, Any]], Any] | None = None
+    outputs: Callable[[Any, str], tuple[Arrays, Arrays]] | None = None
     dtypes: Mapping[str, str] = field(default_factory=dict)  # of variables that are no float32, by name
 
 

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from transcoder.batch.items import Item, check_names, refused
 from transcoder.errors import Problem, SourceError, TranscodeError
-from transcoder.sources import GPT_SHAPES, KERAS3_INDEX, Candidate, Source, containers_in
+from transcoder.sources import GPT_SHAPES, KERAS3_INDEX, NPZ, Candidate, Source, containers_in
 from transcoder.sources.base import Location, in_order, unreadable
 from transcoder.sources.remote import locate
 
@@ -169,7 +169,7 @@ def _never(contain: bool) -> Source:
 
 def _stem(path: Location) -> str:
     name = path.name
-    for suffix in (".index.json", ".weights.h5", KERAS3_INDEX, ".h5", ".hdf5", ".keras", ".safetensors"):
+    for suffix in (".index.json", ".weights.h5", KERAS3_INDEX, ".h5", ".hdf5", ".keras", NPZ, ".safetensors"):
         if name.endswith(suffix):
             return name.removesuffix(suffix) or name
     return name

@@ -21,7 +21,8 @@ __all__ = ["Candidate", "Source", "candidates_at", "containers_in", "open_source
 H5_INDEX = "tf_model.h5.index.json"
 SAFETENSORS_INDEX = "model.safetensors.index.json"
 KERAS3_INDEX = ".weights.json"
-WEIGHTS = (".h5", ".hdf5", ".keras", ".safetensors", ".index", ".pb", ".npy", ".ckpt")
+NPZ = ".npz"
+WEIGHTS = (".h5", ".hdf5", ".keras", ".safetensors", ".index", ".pb", ".npy", NPZ, ".ckpt")
 LONGEST_NAME = 2000
 LONGEST_STATE = 1 << 16  # of the `checkpoint` file: what is asked of it is in its first line
 GPT_SHAPES = "params_shapes.json"
@@ -120,6 +121,8 @@ def _at(path: Location) -> list[Candidate]:
         return [_h5(path)]
     if path.suffix == ".keras":
         return [_keras3(path)]
+    if path.suffix == NPZ or (path.is_file() and starts_with(path, ZIP_MAGIC) and _array_names(path)):
+        return [_npz(path)]
     if path.suffix == ".safetensors":
         return [_safetensors(path)]
     if path.suffix == ".index":
@@ -139,7 +142,7 @@ def _in_directory(directory: Location) -> list[Candidate]:
     found += [_saved_model(file.parent) for file in _saved_models(directory)]
     found += _latest(directory, _checkpoints(files))
     found += [_openai_gpt(directory) for file in files if file.name == GPT_SHAPES]
-    return found
+    return found or _archives(files)
 
 
 def containers_in(directory: Location, files: list[Location], *, latest: bool) -> list[Candidate]:
@@ -155,7 +158,8 @@ def containers_in(directory: Location, files: list[Location], *, latest: bool) -
     found += [_saved_model(file.parent) for file in inner if not leads_out(file.parent) and not leads_out(file)]
     found += [_openai_gpt(directory) for file in files if file.name == GPT_SHAPES]
     checkpoints = _checkpoints(files)
-    return found + (_latest(directory, checkpoints) if latest else checkpoints)
+    found += _latest(directory, checkpoints) if latest else checkpoints
+    return found or _archives(files)
 
 
 def _of_files(files: list[Location]) -> list[Candidate]:
@@ -172,6 +176,20 @@ def _of_files(files: list[Location]) -> list[Candidate]:
         elif file.suffix == ".safetensors" and _is_tensorflow(file):
             found.append(_safetensors(file))
     return found + [_indexed(index) for index in indexes if _may_be_tensorflow(index)]
+
+
+def _archives(files: list[Location]) -> list[Candidate]:
+    """Archives of arrays, of which many hold no model: one counts where nothing else is a container, and where an array
+    has the name of a variable, which is below its layer's. A damaged one counts, for its reader says so.
+    """
+    names = {file: _array_names(file) for file in files if file.suffix == NPZ}
+    return [_npz(file) for file, found in names.items() if found is None or any("/" in name for name in found)]
+
+
+def _array_names(path: Location) -> list[str] | None:
+    from transcoder.sources.npz import array_names
+
+    return array_names(path)
 
 
 def _saved_models(directory: Location) -> list[Location]:
@@ -278,6 +296,15 @@ def _keras3(path: Location) -> Candidate:
         return Keras3(path, contain=contain)
 
     return Candidate("Keras 3 weights", path, opened)
+
+
+def _npz(path: Location) -> Candidate:
+    def opened(contain: bool) -> Source:
+        from transcoder.sources.npz import NumpyArchive
+
+        return NumpyArchive(path)
+
+    return Candidate("NumPy archive", path, opened)
 
 
 def _openai_gpt(directory: Location) -> Candidate:

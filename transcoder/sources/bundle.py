@@ -5,7 +5,6 @@ Source: tensorflow core/util/tensor_bundle/{tensor_bundle,naming}.cc, core/proto
 
 from __future__ import annotations
 
-import threading
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -14,13 +13,13 @@ import crc32c
 
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Location, RangeFile, damaged, read_swapped
+from transcoder.sources.checksums import Checksums
 from transcoder.sources.slices import Part, gather, resolved, slice_box, slice_key, tensor_shape, tile
 from transcoder.sources.sstable import read_sstable, unmask
 from transcoder.sources.wire import WireError, as_bytes, as_int, fields, varint
 from transcoder.tensors import BY_TF_CODE, DType
 
 DT_STRING = 7
-CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,7 @@ class Entry:
     size: int
     crc32c: int
     parts: tuple[Part, ...] = ()
+    begun: int = 0  # the crc32c of what lies before it: nothing
 
 
 class Bundle:
@@ -71,9 +71,7 @@ class Bundle:
         except BaseException:
             self.close()
             raise
-        self._lock = threading.Lock()
-        self._verified: set[str] = set()
-        self._running: dict[str, tuple[int, int]] = {}  # key -> (bytes seen from the start, crc of them)
+        self._checksums = Checksums(crc32c.crc32c, self._read, self._conclude)
 
     def _entry(self, raw_key: bytes, value: bytes, shards: int) -> Entry:
         where = repr(raw_key.decode("utf-8", "backslashreplace"))
@@ -180,43 +178,16 @@ class Bundle:
             assert entry.dtype is not None  # noqa: S101  (strings are not partitioned)
             gather(entry.parts, entry.shape, entry.dtype.size, start, buffer, self.read_into)
         elif self._swap and entry.dtype is not None:
-            read_swapped(partial(self._read_stored, entry), start, buffer, entry.dtype.word)
+            read_swapped(partial(self._checksums.read_into, entry), start, buffer, entry.dtype.word)
         else:
-            self._read_stored(entry, start, buffer)
+            self._checksums.read_into(entry, start, buffer)
 
     def contiguous(self, key: str) -> bool:
         """Whether the stored bytes are the variable's as they are."""
         return not self._swap and not self.entries[key].parts
 
-    def _read_stored(self, entry: Entry, start: int, buffer: memoryview) -> None:
-        key = entry.key
-        with self._lock:
-            seen, crc = self._running.get(key, (0, 0))
-            verified = key in self._verified
-        if not verified and start != seen:
-            self.verify(key)
-            verified = True
-        self.files[entry.shard].read_into(entry.offset + start, buffer, key, entry.offset + entry.size)
-        if verified:
-            return
-        crc = crc32c.crc32c(buffer, crc)
-        seen = start + len(buffer)
-        if seen == entry.size:
-            self._conclude(entry, crc)
-        else:
-            with self._lock:
-                self._running[key] = (seen, crc)
-
-    def verify(self, key: str) -> None:
-        """Read an entry from start to end for its checksum alone."""
-        entry = self._stored[key]
-        scratch = memoryview(bytearray(min(CHUNK, entry.size)))
-        crc = 0
-        for start in range(0, entry.size, CHUNK):
-            piece = scratch[: min(CHUNK, entry.size - start)]
-            self.files[entry.shard].read_into(entry.offset + start, piece, key, entry.offset + entry.size)
-            crc = crc32c.crc32c(piece, crc)
-        self._conclude(entry, crc)
+    def _read(self, entry: Entry, start: int, buffer: memoryview) -> None:
+        self.files[entry.shard].read_into(entry.offset + start, buffer, entry.key, entry.offset + entry.size)
 
     def _conclude(self, entry: Entry, crc: int) -> None:
         if crc != entry.crc32c:
@@ -229,9 +200,6 @@ class Bundle:
                     "fetch or copy the checkpoint again: its data changed after it was written",
                 ),
             )
-        with self._lock:
-            self._verified.add(entry.key)
-            self._running.pop(entry.key, None)
 
     def read_string(self, key: str) -> bytes:
         """The value of a scalar string tensor, verified.
@@ -254,7 +222,7 @@ class Bundle:
         crc = crc32c.crc32c(as_uint32)
         if crc != unmask(int.from_bytes(data[at : at + 4], order)):
             raise damaged(path, key, "a length that differs from its checksum", "the bytes as they were written")
-        self._conclude(entry, crc32c.crc32c(data[at:], crc))
+        self._checksums.conclude(entry, crc32c.crc32c(data[at:], crc))
         return data[at + 4 :]
 
     def close(self) -> None:

@@ -128,6 +128,16 @@ CONTAINERS = (
         "if not cut by the end of a file",
         ("openai-gpt",),
     ),
+    Container(
+        "NumPy archive `.npz`, as Google released BiT",
+        "npz",
+        "zip signature, members `*.npy`; in a directory where nothing else is a container, and with names of several "
+        "levels",
+        "`savez` and `savez_compressed`; either byte order; pickled objects and Fortran's order are refused",
+        "CRC-32 of every array, as it is read",
+        "if stored and little-endian",
+        ("npz", "npz-compressed"),
+    ),
 )  # fmt: skip
 
 HEADINGS = ("container", "kind", "sniffed by", "read", "checksummed", "raw bytes usable in place", "remote",

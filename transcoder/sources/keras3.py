@@ -8,13 +8,10 @@ Source: keras `src/saving/saving_lib.py` (H5IOStore, ShardedH5IOStore).
 from __future__ import annotations
 
 import re
-import struct
 import tempfile
 import threading
 import zipfile
-import zlib
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from transcoder import strictjson
@@ -22,27 +19,12 @@ from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, read_small
 from transcoder.sources.hdf5 import HDF5, Dataset
 from transcoder.sources.shard_index import LARGEST
+from transcoder.sources.zips import DAMAGE, Member, check_unpacked, is_archive, member, pieces, unpack
 from transcoder.tensors import TensorSpec
 
 MEMBER = "model.weights.h5"
 VARIABLE = re.compile(r"(?:.+/)?vars/[^/]+")
 SHARD = re.compile(r"[^/\0]+\.weights\.h5")
-COPIED = 1 << 20
-INFLATED = 100  # bytes for one of a compressed archive: weights give 1.1; what gives more would fill the disk
-# zipfile reports damage as any of these, where a length or a place in the archive is wrong.
-DAMAGE = (
-    zipfile.BadZipFile, zlib.error, struct.error,
-    NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError,
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Member:
-    """An archive's stored member: where its bytes lie, and their CRC-32."""
-
-    start: int
-    size: int
-    crc: int
 
 
 class Keras3(Closing):
@@ -64,7 +46,7 @@ class Keras3(Closing):
         try:
             if path.suffix == ".json":
                 self._open_shards()
-            elif _is_archive(path):
+            elif is_archive(path):
                 self._open_archive()
             else:
                 self._add(HDF5(path, contain=contain))
@@ -88,43 +70,29 @@ class Keras3(Closing):
         return list(datasets)
 
     def _open_archive(self) -> None:
-        contain = self._contain
         try:
-            with self.path.open("rb") as file, zipfile.ZipFile(file) as archive:
+            with self.path.open("rb") as opened, zipfile.ZipFile(opened) as archive:
                 info = archive.getinfo(MEMBER)
                 if metadata := _metadata(archive):
                     self.producer = f"Keras {metadata}"
-                if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-                    found = f"compression method {info.compress_type}"
-                    raise damaged(self.path, MEMBER, found, "none, or deflate")
-                if info.file_size > INFLATED * info.compress_size:
-                    found = f"{info.compress_size} bytes that are said to be {info.file_size}"
-                    raise damaged(self.path, MEMBER, found, f"at most {INFLATED} for one, as weights compress")
-                if info.compress_type == zipfile.ZIP_STORED:
-                    self._unverified = Member(_data_offset(self.path, info), info.file_size, info.CRC)
-                    self._add(HDF5(self.path, (self._unverified.start, info.file_size), contain=contain))
-                else:
-                    self._add(self._unpacked(archive, info))
         except KeyError as error:
             wanted = f"a member {MEMBER}"
             raise damaged(self.path, "the archive", "no such member", wanted) from error
         except DAMAGE as error:
             raise damaged(self.path, "the archive", str(error), "a zip archive as Keras writes it") from error
+        with RangeFile(self.path) as file:
+            weights = member(file, info)
+            if weights.deflated:
+                check_unpacked(self.path, MEMBER, weights.stored, weights.size)
+                self._add(self._unpacked(file, weights))
+            else:
+                self._unverified = weights
+                self._add(HDF5(self.path, (weights.start, weights.size), contain=self._contain))
 
-    def _unpacked(self, archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> HDF5:
+    def _unpacked(self, file: RangeFile, weights: Member) -> HDF5:
         """A compressed member, copied to a temporary file that disappears with its handle."""
         with tempfile.NamedTemporaryFile(prefix="transcode-", suffix=".h5") as scratch:
-            left = info.file_size
-            with archive.open(info) as member:
-                while piece := member.read(min(COPIED, left + 1)):
-                    left -= len(piece)
-                    if left < 0:
-                        raise damaged(self.path, MEMBER, "more bytes than the archive says", f"{info.file_size}")
-                    scratch.write(piece)
-            if left:
-                found = f"{info.file_size - left} bytes"
-                raise damaged(self.path, MEMBER, found, f"{info.file_size}, as the archive says")
-            scratch.flush()
+            unpack(file, weights, scratch)
             shard = HDF5(Path(scratch.name), contain=self._contain)
             shard.path = self.path
             return shard
@@ -167,16 +135,11 @@ class Keras3(Closing):
     def _verify(self) -> None:
         """Hold an archive's weights against their CRC-32, in a pass before the first variable: it covers them all."""
         with self._lock:
-            member, crc = self._unverified, 0
-            if member is None:
-                return
-            with RangeFile(self.path) as file:
-                for at in range(0, member.size, COPIED):
-                    crc = zlib.crc32(file.read(member.start + at, min(COPIED, member.size - at), MEMBER), crc)
-            if crc != member.crc:
-                found, wanted = f"CRC-32 {crc:08x}", f"CRC-32 {member.crc:08x}, as the archive says"
-                raise damaged(self.path, MEMBER, found, wanted)
-            self._unverified = None
+            if self._unverified is not None:
+                with RangeFile(self.path) as file:
+                    for _ in pieces(file, self._unverified):
+                        pass
+                self._unverified = None
 
     def read_into(self, name: str, start: int, buffer: memoryview) -> None:
         self._verify()
@@ -193,30 +156,6 @@ class Keras3(Closing):
     def close(self) -> None:
         for shard in self._shards:
             shard.close()
-
-
-def _is_archive(path: Location) -> bool:
-    with RangeFile(path):  # refuses what is no file, or a link
-        pass
-    try:
-        with path.open("rb") as file:
-            return zipfile.is_zipfile(file)
-    except OSError:
-        return False  # HDF5 says what is wrong
-
-
-def _data_offset(path: Location, info: zipfile.ZipInfo) -> int:
-    """Where a stored member's bytes begin: behind its local header (APPNOTE 4.3.7), which has lengths of its own."""
-    with RangeFile(path) as file:
-        local = file.read(info.header_offset, 30, "a local header")
-        if local[:4] != b"PK\x03\x04":
-            raise damaged(path, info.filename, "no local header", "one where the directory says")
-        start = (
-            info.header_offset + 30 + int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
-        )
-        if start + info.file_size > file.size:
-            raise damaged(path, info.filename, f"{info.file_size} bytes from {start}", f"within {file.size} bytes")
-    return start
 
 
 def _metadata(archive: zipfile.ZipFile) -> str:

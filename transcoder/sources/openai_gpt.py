@@ -1,12 +1,11 @@
 """OpenAI's release of the first GPT: `params_shapes.json`, and all arrays one behind another, cut into `params_*.npy`.
 
-No name is in it: the order is that in which the training code makes its variables. Sources:
-openai/finetune-transformer-lm, train.py; NumPy's format, numpy/lib/format.py.
+No name is in it: the order is that in which the training code makes its variables. Source:
+openai/finetune-transformer-lm, train.py.
 """
 
 from __future__ import annotations
 
-import ast
 import math
 import re
 from bisect import bisect_right
@@ -16,12 +15,12 @@ from itertools import accumulate
 from transcoder import strictjson
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, in_order
+from transcoder.sources.npy import read_header
 from transcoder.tensors import BY_NAME, TensorSpec
 
 SHAPES = "params_shapes.json"
 PIECE = re.compile(r"params_(\d{1,4})\.npy")
-MAGIC = b"\x93NUMPY"
-LONGEST = 1 << 16  # bytes of a header
+LONGEST = 1 << 16  # bytes of the shapes
 EMBEDDINGS = ("we_positions", "we")
 LAYER = ("attn/c_attn/w", "attn/c_attn/b", "attn/c_proj/w", "attn/c_proj/b", "ln_1/g", "ln_1/b",
          "mlp/c_fc/w", "mlp/c_fc/b", "mlp/c_proj/w", "mlp/c_proj/b", "ln_2/g", "ln_2/b")  # fmt: skip
@@ -127,26 +126,17 @@ def _is_extent(value: object) -> bool:
 
 
 def _header(file: RangeFile) -> int:
-    """Where a .npy file's numbers begin: a row of little-endian float32.
+    """Where a piece's numbers begin: a row of little-endian float32.
 
     Raises SourceError: another kind of array, or no array.
     """
-    path = file.path
-    start = file.read(0, min(12, file.size), "the header")
-    if start[:6] != MAGIC or len(start) < 12 or start[6] not in (1, 2, 3):
-        raise damaged(path, "the first bytes", repr(start[:8]), "a NumPy array")
-    width = 2 if start[6] == 1 else 4
-    length = int.from_bytes(start[8 : 8 + width], "little")
-    if length > LONGEST:
-        raise damaged(path, "the header", f"{length} bytes", f"at most {LONGEST}")
-    text = file.read(8 + width, length, "the header")
-    try:
-        header = ast.literal_eval(text.decode("latin-1").strip())
-        kind = (header["descr"], header["fortran_order"], header["shape"])
-    except (ValueError, SyntaxError, KeyError, TypeError, RecursionError, MemoryError) as error:
-        raise damaged(path, "the header", f"{type(error).__name__}: {error}", "a NumPy header") from error
-    first = 8 + width + length
-    count = (file.size - first) // FLOAT32.size
-    if kind != ("<f4", False, (count,)) or (file.size - first) % FLOAT32.size:
-        raise damaged(path, "the header", str(kind), f"{count} numbers in a row, of '<f4'")
-    return first
+    header = read_header(
+        lambda start, length: file.read(start, max(0, min(length, file.size - start)), "the header"),
+        file.path,
+        "the header",
+    )
+    count = (file.size - header.size) // FLOAT32.size
+    kind = (header.descr, header.fortran_order, header.shape)
+    if kind != ("<f4", False, (count,)) or (file.size - header.size) % FLOAT32.size:
+        raise damaged(file.path, "the header", str(kind), f"{count} numbers in a row, of '<f4'")
+    return header.size

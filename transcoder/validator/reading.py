@@ -1,13 +1,13 @@
 """The validator's own eyes: source variables and output tensors, read by other routes than the converter's.
 
-HDF5 through h5py datasets; safetensors through their library. Bundles, zip archives and what lies on a server have
-no second reader here: they are read through `sources`, bundles with every tensor against its stored crc32c.
+HDF5 through h5py datasets; safetensors through their library; NumPy's arrays and archives through NumPy (arrays.py).
+Bundles, Keras' archives and what lies on a server have no second reader here: they are read through `sources`, bundles
+with every tensor against its stored crc32c.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
@@ -21,6 +21,7 @@ from transcoder.sources import Source
 from transcoder.sources.keras_h5 import name_list
 from transcoder.sources.names import below, common_scope, names_by_layer, stripped, tidy
 from transcoder.tensors import BY_SAFETENSORS
+from transcoder.validator.arrays import ArchiveReader, ArraysReader
 from transcoder.validator.boxes import Box, Shape, lengths, runs, slices, split, whole
 from transcoder.validator.mapped import Mapped
 
@@ -181,45 +182,10 @@ class SafetensorsReader:
         return self._files.read(path, key, box)
 
 
-class ArraysReader:
-    """Arrays cut from what NumPy reads of several files as one row; their names and shapes are the source's."""
-
-    route = "NumPy's own reader"
-
-    def __init__(self, paths: Sequence[Path], shapes: Mapping[str, tuple[int, ...]]) -> None:
-        self._rows = [np.load(path, mmap_mode="r", allow_pickle=False) for path in paths]
-        self._shapes = shapes
-        ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
-        self._ends = dict(zip(shapes, ends.tolist(), strict=True))
-
-    def names(self) -> list[str]:
-        return list(self._shapes)
-
-    def dtype(self, name: str) -> str:
-        return str(self._rows[0].dtype)
-
-    def shape(self, name: str) -> Shape:
-        return tuple(self._shapes[name])
-
-    def read(self, name: str, box: Box | None = None) -> Array:
-        shape = self.shape(name)
-        box = whole(shape) if box is None else box
-        first = self._ends[name] - math.prod(shape)
-        pieces = [
-            piece for start, count in runs(box, shape) for piece in self._run(first + start, first + start + count)
-        ]
-        return np.concatenate(pieces).reshape(lengths(box))
-
-    def _run(self, start: int, stop: int) -> Iterator[Array]:
-        at = 0
-        for row in self._rows:
-            yield row[max(0, start - at) : max(0, stop - at)]
-            at += len(row)
-
-
 # What a source has verified by the time a variable was read whole; a Keras 3 one that comes here is an archive.
 CHECKED = dict.fromkeys(("saved-model", "tf-checkpoint", "tf1-v1-checkpoint"), ", every crc32c verified") | {
-    "keras3": ", the archive's CRC-32 verified"
+    "keras3": ", the archive's CRC-32 verified",
+    "npz": ", every CRC-32 verified",
 }
 
 
@@ -270,6 +236,8 @@ def reader_for(source: Source) -> Reader:
             return SafetensorsReader(paths)
         case "openai-gpt":
             return ArraysReader(paths, {name: spec.shape for name, spec in source.specs.items()})
+        case "npz":
+            return ArchiveReader(paths[0])
         case _:
             return SourceReader(source)
 
