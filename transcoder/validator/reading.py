@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,7 @@ from transcoder.validator.mapped import Mapped
 
 Array = NDArray[np.generic]
 PART = 1 << 20  # elements of a variable at a time
+OPEN = 16  # variables whose datasets stay open
 
 
 class Reader(Protocol):
@@ -76,7 +78,8 @@ class H5Reader:
 
     def __init__(self, places: dict[str, list[tuple[h5py.File, str]]]) -> None:
         self._places = places
-        self._datasets: dict[str, list[h5py.Dataset]] = {}  # looking one up takes longer than reading a small one
+        # Looking a dataset up takes longer than reading a small one, but one that is open has 64 kB of libhdf5's.
+        self._copies = lru_cache(OPEN)(self._look_up)
 
     @classmethod
     def of_keras2(cls, path: Path) -> H5Reader:
@@ -118,10 +121,8 @@ class H5Reader:
     def names(self) -> list[str]:
         return list(self._places)
 
-    def _copies(self, name: str) -> list[h5py.Dataset]:
-        if name not in self._datasets:
-            self._datasets[name] = [file[where] for file, where in self._places[name]]
-        return self._datasets[name]
+    def _look_up(self, name: str) -> list[h5py.Dataset]:
+        return [file[where] for file, where in self._places[name]]
 
     def dtype(self, name: str) -> str:
         dataset = self._copies(name)[0]
