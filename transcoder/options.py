@@ -10,7 +10,7 @@ from transcoder.errors import Problem, UsageError
 
 DTYPES = ("keep", "float32", "float16", "bfloat16")
 MAX_SHARD_SIZE = "5GB"
-MEMORY = "40MB"  # more gains little from here on, see docs/benchmarks.md
+MEMORY = "32MB"  # more gains little from here on, see docs/benchmarks.md
 LEAST_MEMORY = 1_000_000
 OVERHEAD = 4_000_000
 A_TENSOR = 5_000  # bytes that the source's and the plan's records of a tensor take
