@@ -1,4 +1,4 @@
-"""Fuzz all parsers in turn, or those named: run.py [--seconds N] [--work DIR] [NAME...].
+"""Fuzz all parsers in turn, or those named: run.py [--seconds N] [--work DIR] [--seed N] [NAME...].
 
 Needs atheris (PyPI) beside the package's own dependencies. Each target gets its part of the time, over and over from
 where it stopped; corpora and findings stay in --work. Prints what was done as a table, and ends with 1 on a finding.
@@ -29,6 +29,7 @@ def main() -> int:
     parser.add_argument("names", nargs="*", metavar="NAME")
     parser.add_argument("--seconds", type=float, default=30, help="of processor time, over all targets")
     parser.add_argument("--work", type=Path, default=None, help="where corpora and findings are kept")
+    parser.add_argument("--seed", type=int, default=0, help="the same inputs each time, as far as time goes; 0: others")
     given = parser.parse_args()
     work = given.work or Path(tempfile.mkdtemp(prefix="fuzz-"))
     names = given.names or list(TARGETS)
@@ -43,7 +44,7 @@ def main() -> int:
     for name in names:
         spent = 0.0
         while spent < share:
-            row = one(name, work, share - spent)
+            row = one(name, work, share - spent, given.seed)
             spent += row["cpu"]
             total = done.setdefault(name, {"cpu": 0.0, "runs": 0, "peak_mb": 0})
             total["cpu"] += row["cpu"]
@@ -60,14 +61,14 @@ def main() -> int:
     return 1 if findings else 0
 
 
-def one(name: str, work: Path, seconds: float) -> dict[str, float]:
+def one(name: str, work: Path, seconds: float, seed: int) -> dict[str, float]:
     """One run of libFuzzer, which counts by the clock; what it took of a processor, and what it reached."""
     findings = work / "findings"
     findings.mkdir(exist_ok=True)
     command = [sys.executable, str(HERE / "one.py"), name, str(findings), str(work / "corpus" / name),
                f"-max_total_time={max(2, int(seconds))}", f"-rss_limit_mb={MEMORY_MB}", f"-timeout={HANG_SECONDS}",
                f"-max_len={TARGETS[name].longest}", f"-artifact_prefix={findings}/{name}-libfuzzer-",
-               "-print_final_stats=1", "-verbosity=1"]  # fmt: skip
+               "-print_final_stats=1", "-verbosity=1", f"-seed={seed}"]  # fmt: skip
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
     ended = subprocess.run(command, cwd=HERE, capture_output=True, text=True, errors="replace", check=False,
