@@ -1,6 +1,7 @@
 """Whatever the budget, the threads and the panels: the bytes are those of NumPy and torch on whole arrays."""
 
 import math
+import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +18,7 @@ from hypothesis import strategies as st
 
 from build import Array, InMemory, in_memory, numbers, raised_by, read, write_bundle
 from transcoder import budget, stream
+from transcoder import write as writing
 from transcoder.budget import portion
 from transcoder.casting import CastCounts, cast_into
 from transcoder.errors import Problem, SourceError, WriteError
@@ -456,6 +458,53 @@ def test_a_disk_that_fails_is_a_write_error(arrays: dict[str, Array], tmp_path: 
         raised = raised_by(lambda: write_shards(plan, source, tmp_path))
     assert isinstance(raised, WriteError)
     assert "No space left on device" in str(raised)
+
+
+def test_a_disk_that_takes_less_at_a_time_gets_the_rest(arrays: dict[str, Array], tmp_path: Path) -> None:
+    source = in_memory(arrays)
+    plan = plan_of(source, RULES)
+    _, wanted = written(source, plan, tmp_path / "whole")
+    own = os.pwrite
+
+    def short(descriptor: int, data: Any, offset: int) -> int:
+        return own(descriptor, data[:100_001], offset)
+
+    with patch("os.pwrite", short):
+        _, found = written(source, plan, tmp_path / "short")
+    assert found == wanted
+
+
+def test_casts_that_lose_something_are_told_and_no_others(tmp_path: Path) -> None:
+    source = in_memory({"lost": np.array([1.0, 1e6, 1e-9], "<f4"), "kept": np.array([1.0, 0.0, 2.0], "<f4")})
+    rules = [rule("lost", ["lost"], (3,)), rule("kept", ["kept"], (3,))]
+    result, _ = written(source, plan_of(source, rules, dtype="float16"), tmp_path / "out")
+    assert result.casts == {"lost": CastCounts(overflowed=1, flushed=1)}
+
+
+@pytest.mark.parametrize("page_cache", ["keep", "drop"])
+def test_every_byte_is_handed_to_the_disk_once_and_forgotten_if_so_asked(
+    page_cache: str, arrays: dict[str, Array], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = in_memory(arrays)
+    plan = plan_of(source, RULES, threads=1, page_cache=page_cache)
+    calls: dict[str, list[tuple[int, int]]] = {"start_writing": [], "written_and_forgotten": []}
+    for name, seen in calls.items():
+        monkeypatch.setattr(writing, name, lambda _, start, length, seen=seen: seen.append((start, length)))
+    monkeypatch.setattr(writing, "HANDED", 1 << 20)
+    write_shards(plan, source, tmp_path)
+    tensors = sorted((entry.offset, entry.target.nbytes) for entry in plan.entries if entry.target.nbytes)
+    handed, forgotten = (sorted(part for part in calls[name] if part[1]) for name in calls)
+    assert forgotten == (handed if page_cache == "drop" else [])
+    for start, nbytes in tensors:
+        inside = [part for part in handed if start <= part[0] < start + nbytes]
+        at = start
+        for first, length in inside:  # one behind another, all but the last at least as long as is worth it
+            assert first == at
+            at += length
+        assert at == start + nbytes
+        assert all(length >= 1 << 20 for _, length in inside[:-1])
+        assert len(inside) >= nbytes // (2 << 20)
+    assert sum(length for _, length in handed) == plan.nbytes
 
 
 def test_progress_adds_up_to_the_plans_bytes(arrays: dict[str, Array], tmp_path: Path) -> None:
