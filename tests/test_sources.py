@@ -1,5 +1,6 @@
 """What a container holds is what h5py, or the program that wrote it, says; what is wrong with one is always said."""
 
+import errno
 import math
 import os
 import random
@@ -869,3 +870,34 @@ def test_an_index_of_another_program_beside_the_weights_is_no_checkpoint(tmp_pat
     (tmp_path / "faiss.index").write_bytes(b"IxFI" + bytes(100))
     with open_source(tmp_path) as source:
         assert source.kind == "keras-h5"
+
+
+@pytest.mark.parametrize(("code", "told"), [(errno.EIO, True), (errno.EACCES, False)])
+@pytest.mark.parametrize("name", ["weights", "model.safetensors"])
+def test_a_file_that_the_disk_fails_to_read_is_not_taken_for_no_checkpoint(
+    name: str, code: int, told: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    directory = Path(shutil.copytree(GOLDEN / "roberta-model", tmp_path / "model"))
+    (directory / name).write_bytes(bytes(100))
+    own_open, own_path_open = os.open, Path.open
+
+    def refuse(path: object) -> None:
+        if Path(str(path)).name == name:
+            raise OSError(code, os.strerror(code), str(path))
+
+    def failing_open(path: Any, *arguments: Any, **options: Any) -> int:
+        refuse(path)
+        return own_open(path, *arguments, **options)
+
+    def failing_path_open(self: Path, *arguments: Any, **options: Any) -> Any:
+        refuse(self)
+        return own_path_open(self, *arguments, **options)
+
+    monkeypatch.setattr(os, "open", failing_open)
+    monkeypatch.setattr(Path, "open", failing_path_open)
+    if told:
+        with pytest.raises(SourceError, match=name):
+            open_source(directory)
+    else:
+        with open_source(directory) as source:
+            assert source.kind == "keras-h5"

@@ -1,11 +1,15 @@
-"""What files of some formats begin or end with: enough to tell which reader to ask, with no reader imported."""
+"""What files of some formats begin or end with: enough to tell which reader to ask, with no reader imported.
+
+A file that one may not read is taken for none of them, unless its name says so: it may be anybody's. What the disk
+fails to read could be a second container, and is a SourceError.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 
-from transcoder.sources.base import Location
+from transcoder.sources.base import Location, unreadable
 from transcoder.sources.links import leads_to
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -26,8 +30,10 @@ def starts_with(path: Location, magic: bytes) -> bool:
     try:
         with path.open("rb") as file:
             return file.read(len(magic)) == magic
-    except OSError:
+    except PermissionError:
         return path.suffix in (".h5", ".hdf5", ".keras")  # the reader of what its name says tells why
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def is_sstable(path: Location) -> bool:
@@ -38,5 +44,7 @@ def is_sstable(path: Location) -> bool:
                 return False
             file.seek(-len(SSTABLE_MAGIC), os.SEEK_END)
             return file.read() == SSTABLE_MAGIC
-    except OSError:
+    except PermissionError:
         return False
+    except OSError as error:
+        raise unreadable(path, error) from error

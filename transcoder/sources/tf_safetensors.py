@@ -82,7 +82,10 @@ class TFSafetensors(Closing):
 
 
 def layout_of(path: Location) -> str | None:
-    """The `format` that a safetensors file's header names, or None where it is no such file or names none."""
+    """The `format` that a safetensors file's header names, or None where it is no such file or names none.
+
+    Raises SourceError: the disk fails.
+    """
     try:
         with RangeFile(path) as file:
             length = int.from_bytes(file.read(0, 8, "the header's length"), "little")
@@ -90,7 +93,11 @@ def layout_of(path: Location) -> str | None:
                 return None
             header: Any = strictjson.loads(file.read(8, length, "the header"))
         layout = header["__metadata__"]["format"]
-    except (SourceError, ValueError, KeyError, TypeError):
+    except SourceError as error:
+        if isinstance(error.__cause__, OSError) and not isinstance(error.__cause__, PermissionError):
+            raise
+        return None
+    except (ValueError, KeyError, TypeError):
         return None
     return layout if isinstance(layout, str) else None
 
