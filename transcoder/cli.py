@@ -5,7 +5,7 @@ Only click is imported at the top: `transcode --help` must answer at once.
 
 from __future__ import annotations
 
-import json
+import gc
 import os
 import sys
 from collections.abc import Callable
@@ -21,7 +21,8 @@ from transcoder.commands.publish import card, publish
 from transcoder.commands.verify_receipt import verify_receipt
 from transcoder.errors import TranscodeError, UsageError
 from transcoder.options import DTYPES, MAX_SHARD_SIZE, MEMORY, PAGE_CACHE
-from transcoder.output import echo, echo_result
+from transcoder.output import echo, echo_result, progress, receipt_summary
+from transcoder.strictjson import pieces
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,6 +77,11 @@ _conversion = _options(
 )  # fmt: skip
 
 
+def _without_algebra() -> None:
+    """Call before NumPy is imported: OpenBLAS would start a thread a core, and there are no matrices to multiply."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
+
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="transcode", message="%(prog)s %(version)s")
 def cli() -> None:
@@ -93,6 +99,7 @@ def cli() -> None:
 @_json
 def inspect(src: Path | str, as_json: bool, contain: bool | None) -> None:
     """Show what SRC is and every variable in it."""
+    _without_algebra()
     from transcoder import show
     from transcoder.sources import open_source
 
@@ -106,6 +113,7 @@ def inspect(src: Path | str, as_json: bool, contain: bool | None) -> None:
 @_json
 def plan(src: Path | str, as_json: bool, **options: Any) -> None:
     """Show what `convert` would do with SRC. Writes nothing."""
+    _without_algebra()
     from transcoder import pipeline, show
 
     made = pipeline.plan(src, **options)
@@ -124,11 +132,12 @@ def plan(src: Path | str, as_json: bool, **options: Any) -> None:
 @_json
 def convert(src: Path | str, out: Path | str, as_json: bool, **options: Any) -> None:
     """Convert SRC into the directory OUT, which from_pretrained loads."""
-    from transcoder import pipeline, show
+    _without_algebra()
+    from transcoder import pipeline
 
-    with show.progress("converting", enabled=not as_json) as advance:
+    with progress("converting", enabled=not as_json) as advance:
         receipt = pipeline.convert(src, out, progress=advance, **options)
-    echo_result(as_json, receipt.to_json(), lambda: show.receipt_summary(receipt))
+    echo_result(as_json, receipt.to_json(), lambda: receipt_summary(receipt))
 
 
 @cli.command()
@@ -151,7 +160,7 @@ def validate(src: Path | str, out: Path, as_json: bool, **options: Any) -> None:
     from transcoder import show
     from transcoder.validator import validate as run
 
-    with show.progress("validating", enabled=not as_json) as advance:
+    with progress("validating", enabled=not as_json) as advance:
         report = run(src, out, progress=advance, **options)
     echo_result(as_json, report.to_json(), lambda: show.report_table(report))
     if not report.passed:
@@ -246,6 +255,8 @@ def mapping_init(src: Path | str, output: Path | None, **options: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Every failure ends in a documented exit code and one message, never a traceback."""
+    # What is imported stays: to look for garbage in it some hundred times would take a sixth of the start.
+    gc.set_threshold(50_000, 20, 100)
     words = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in words
     try:
@@ -274,7 +285,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _fail(text: str, data: dict[str, object], code: int, as_json: bool) -> None:
     if as_json:
-        echo(json.dumps(data, indent=1, ensure_ascii=False))
+        echo("".join(pieces(data)))
     click.secho("error: ", fg="red", bold=True, nl=False, err=True)
     click.echo(text, err=True)
     sys.exit(code)

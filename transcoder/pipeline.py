@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -35,6 +34,7 @@ from transcoder.sources import Source, check_unchanged, open_source
 from transcoder.sources.names import is_training_state
 from transcoder.sources.remote import RemotePath, local_path, locate
 from transcoder.sources.renamed import Renamed
+from transcoder.strictjson import pieces
 from transcoder.write import Written, write_shards
 
 AnyPath = str | PathLike[str]
@@ -203,9 +203,9 @@ def fill(
     for name, data in files.items():
         write_file(stage / name, data)
     contents = _receipt(job, written, files)
-    # In pieces: the text of some thousand tensors takes more than their conversion. A name may be no text.
-    text = chain(json.JSONEncoder(indent=1, ensure_ascii=False).iterencode(contents), "\n")
-    write_file(stage / RECEIPT, (piece.encode("utf-8", "backslashreplace") for piece in text))
+    # A name may be no text.
+    text = (piece.encode("utf-8", "backslashreplace") for piece in chain(pieces(contents), "\n"))
+    write_file(stage / RECEIPT, text)
     return contents
 
 

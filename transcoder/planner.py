@@ -6,7 +6,6 @@ Pure. Either the set is complete and every shape is legal, or PlanError lists al
 from __future__ import annotations
 
 import difflib
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from transcoder.layout import Shard, lay_out
 from transcoder.mapping import Assignment, DropRule, Table
 from transcoder.ops import Cast, IllegalOp, Op, Slice, infer_all
 from transcoder.options import Options
+from transcoder.strictjson import pieces
 from transcoder.tensors import BY_NAME, TensorSpec
 
 RESERVED = "__metadata__"  # in a safetensors header
@@ -102,8 +102,8 @@ class Plan:
     def digest(self) -> str:
         """blake3 of the plan: equal digests write equal bytes from equal sources."""
         hasher = blake3()
-        for piece in json.JSONEncoder(sort_keys=True).iterencode(self.to_json()):
-            hasher.update(piece.encode())
+        for piece in pieces(self.to_json()):
+            hasher.update(piece.encode("utf-8", "backslashreplace"))
         return hasher.hexdigest()
 
 

@@ -1,11 +1,9 @@
-"""How results look: tables for a terminal, JSON for machines, progress bars. Decides nothing else."""
+"""How results look: tables for a terminal, JSON for machines. Decides nothing else."""
 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from io import StringIO
 from typing import TYPE_CHECKING, Any
 
@@ -14,18 +12,15 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from transcoder.errors import printable
+from transcoder.output import PIPE_WIDTH
 from transcoder.sources.names import is_training_state
 from transcoder.tensors import TensorSpec, format_bytes
 
 if TYPE_CHECKING:
     from transcoder.mapping import Mapping, Table
-    from transcoder.pipeline import Receipt
     from transcoder.planner import Plan
     from transcoder.sources import Source
     from transcoder.validator.report import Level, Report
-
-Advance = Callable[[int, int], None]
-PIPE_WIDTH = 240
 
 
 def to_text(rendered: RenderableType) -> str:
@@ -38,33 +33,6 @@ def to_text(rendered: RenderableType) -> str:
     text = StringIO()
     Console(file=text, highlight=False, width=PIPE_WIDTH).print(rendered)
     return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
-
-
-@contextmanager
-def progress(what: str, *, enabled: bool) -> Iterator[Advance | None]:
-    """A bar on stderr with rate and time left; nothing in a pipe."""
-    if not enabled or not sys.stderr.isatty():
-        yield None
-        return
-    from rich.progress import (
-        BarColumn,
-        DownloadColumn,
-        Progress,
-        TextColumn,
-        TimeRemainingColumn,
-        TransferSpeedColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
-        task = bars.add_task(what, total=None)
-
-        def advance(count: int, total: int) -> None:
-            bars.update(task, advance=count, total=total)
-
-        yield advance
 
 
 def grid(*columns: str, right: Sequence[str] = ()) -> Grid:
@@ -149,7 +117,7 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(piece), "") if re.fullmatch("[0-9]{1,9}", piece) else (-1, piece) for piece in pieces]
 
 
-# plan and convert
+# plan
 
 
 def plan_table(plan: Plan) -> RenderableType:
@@ -178,29 +146,6 @@ def plan_table(plan: Plan) -> RenderableType:
         *(("note", note) for note in plan.notes),
     )
     return Group(*parts, "", facts)
-
-
-def receipt_summary(receipt: Receipt) -> RenderableType:
-    contents = receipt.contents
-    tensors, dropped, files = _list(contents["tensors"]), _list(contents["dropped"]), _list(contents["files"])
-    transposed = sum(any(op.startswith("transpose") for op in tensor["ops"]) for tensor in tensors)
-    rows = [
-        ("output", str(receipt.output)),
-        ("architecture", str(contents["architecture"])),
-        ("tensors", f"{len(tensors)}, of which {transposed} transposed"),
-        ("files", ", ".join(f"{file['file']} ({format_bytes(file['bytes'])})" for file in files)),
-        ("receipt", "transcode.json"),
-    ]
-    rows += [("dropped", f"{item['name']}: {item['why']}") for item in dropped]
-    rows += [("note", str(note)) for note in _list(contents["notes"])]
-    if left := _list(contents["left_in_source"]):
-        rows.append(("left behind", ", ".join(left)))
-    return _facts(*rows)
-
-
-def _list(value: object) -> list:  # type: ignore[type-arg]  # JSON
-    assert isinstance(value, list)  # noqa: S101
-    return value
 
 
 # validate

@@ -1,8 +1,12 @@
-"""JSON that says one thing, in bounds: a key that occurs twice is an error, not the last one's win."""
+"""JSON that says one thing, in bounds: a key that occurs twice is an error, not the last one's win.
+
+And JSON's text in pieces, since the text of some thousand tensors takes more memory than their conversion.
+"""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 
 MOST = 500_000  # values: a parsed one takes up to 250 bytes, and no header or index has as many
 DEEPEST = 64  # levels; what comes after parsing may go by recursion
@@ -48,3 +52,29 @@ def _check_depth(value: object) -> None:
             return
         level = [inner for each in outer for inner in (each if isinstance(each, list) else each.values())]
     raise ValueError("nested too deep")
+
+
+def pieces(value: object, indent: str = "") -> Iterator[str]:
+    """The text of JSON: a line for each key of an object and each item of a list, whatever the item holds.
+
+    json's own `indent` goes without its C code, at a fifth of the speed.
+    """
+    inner = f"{indent} "
+    if isinstance(value, dict) and value:
+        start = "{"
+        for key, each in value.items():
+            yield f"{start}\n{inner}{_line(key)}: "
+            yield from pieces(each, inner)
+            start = ","
+        yield f"\n{indent}}}"
+    elif isinstance(value, list) and value:
+        start = "["
+        for each in value:
+            yield f"{start}\n{inner}{_line(each)}"
+            start = ","
+        yield f"\n{indent}]"
+    else:
+        yield _line(value)
+
+
+_line = json.JSONEncoder(ensure_ascii=False).encode

@@ -13,9 +13,8 @@ import weakref
 import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 from itertools import pairwise
-from typing import Any
 
 import h5py
 import numpy as np
@@ -98,7 +97,8 @@ class HDF5:
             found = f"a user block of {self.root.userblock_size} bytes"
             raise self.refused("", found, "a file that begins as HDF5", "take the user block off with h5unjam")
         try:
-            datasets = {dataset.path: dataset for dataset in self._walk(self.root, "", 0, set())}
+            top = h5py.h5o.get_info(self.root.id).addr
+            datasets = {dataset.path: dataset for dataset in self._walk(self.root.id, "", 0, {top})}
             self._refuse_overlaps(datasets.values())
             return datasets
         except (OSError, RuntimeError, KeyError, TypeError, ValueError, OverflowError) as error:
@@ -131,27 +131,31 @@ class HDF5:
             ),
         )
 
-    def _walk(self, group: h5py.Group, path: str, depth: int, seen: set[int]) -> Iterator[Dataset]:
-        """Every dataset below a group, by hard links only: another link could lead out of the file."""
+    def _walk(self, group: h5py.h5g.GroupID, path: str, depth: int, seen: set[int]) -> Iterator[Dataset]:
+        """Every dataset below a group, by hard links only: another link could lead out of the file.
+
+        By h5py's low-level interface, since a model has thousands of groups, and their objects would take most of it.
+        """
         if depth > DEEPEST:
             raise damaged(self.path, f"/{path}", f"groups nested deeper than {DEEPEST}", "a file of weights")
-        address = h5py.h5o.get_info(group.id).addr
-        if address in seen:
-            raise damaged(self.path, f"/{path}", "a group that is linked twice", "a tree of groups")
-        seen.add(address)
-        for name in group:
-            if not isinstance(name, str):
-                raise damaged(self.path, f"/{path}", f"the name {name!r}", "names in UTF-8")
+        for stored in group:
+            try:
+                name = stored.decode()
+            except UnicodeDecodeError:
+                raise damaged(self.path, f"/{path}", f"the name {stored!r}", "names in UTF-8") from None
             where = f"{path}/{name}" if path else name
-            link = group.id.links.get_info(name.encode()).type
-            if link != h5py.h5l.TYPE_HARD:
+            link = group.links.get_info(stored)
+            if link.type != h5py.h5l.TYPE_HARD:
                 kinds = {h5py.h5l.TYPE_SOFT: "a soft link", h5py.h5l.TYPE_EXTERNAL: "a link to another file"}
-                raise self.refused(where, kinds.get(link, "a user-defined link"), "data of this file itself")
-            item = group[name]
-            if isinstance(item, h5py.Group):
+                raise self.refused(where, kinds.get(link.type, "a user-defined link"), "data of this file itself")
+            item = h5py.h5o.open(group, stored)
+            if isinstance(item, h5py.h5g.GroupID):
+                if link.u in seen:
+                    raise damaged(self.path, f"/{where}", "a group that is linked twice", "a tree of groups")
+                seen.add(link.u)
                 yield from self._walk(item, where, depth + 1, seen)
-            elif isinstance(item, h5py.Dataset):
-                yield self._dataset(where, item)
+            elif isinstance(item, h5py.h5d.DatasetID):
+                yield self._dataset(where, item, link.u)
             else:
                 raise self.refused(where, "a named datatype", "a dataset or a group")
 
@@ -175,22 +179,21 @@ class HDF5:
                     self.path, f"/{other}", f"data at byte {second}, where /{one} has its own", "its own data"
                 )
 
-    def _dataset(self, where: str, item: h5py.Dataset) -> Dataset:
-        if item.shape is None:
+    def _dataset(self, where: str, item: h5py.h5d.DatasetID, address: int) -> Dataset:
+        space = item.get_space()
+        if space.get_simple_extent_type() == h5py.h5s.NULL:
             raise self.refused(where, "an empty dataspace", "an array")
-        if len(item.shape) > MOST_AXES:
-            raise self.refused(where, f"{len(item.shape)} axes", f"at most {MOST_AXES}")
-        stored = item.dtype  # h5py makes it anew at each look
-        dtype = self._dtype(where, item, stored)
-        shape = tuple(int(extent) for extent in item.shape)
-        address = h5py.h5o.get_info(item.id).addr
-        dataset = Dataset(where, dtype, shape, stored.str.startswith(">"), address)
-        properties = item.id.get_create_plist()
+        shape = tuple(int(extent) for extent in space.get_simple_extent_dims())
+        if len(shape) > MOST_AXES:
+            raise self.refused(where, f"{len(shape)} axes", f"at most {MOST_AXES}")
+        dtype, swap = self._dtype(where, item)
+        dataset = Dataset(where, dtype, shape, swap, address)
+        properties = item.get_create_plist()
         if properties.get_external_count():
             raise self.refused(where, "data in another file (external storage)", "data of this file itself")
         layout = properties.get_layout()
         if layout == h5py.h5d.COMPACT:
-            values = item[()]
+            values = h5py.Dataset(item)[()]
             dataset.raw = np.ascontiguousarray(values).tobytes() if dataset.nbytes else b""
         elif layout == h5py.h5d.CONTIGUOUS:
             self._contiguous(dataset, item)
@@ -200,36 +203,36 @@ class HDF5:
             raise self.refused(where, "a virtual dataset", "data of this file itself")
         return dataset
 
-    def _dtype(self, where: str, item: h5py.Dataset, stored: np.dtype[Any]) -> DType:
-        numpy_type = stored.newbyteorder("<").str
-        if (
-            numpy_type == "|V2"
-            and "dtype" in item.attrs
-            and attribute(item.attrs, "dtype") in ("bfloat16", b"bfloat16")
-        ):
-            return BY_NAME["bfloat16"]  # Keras 3 stores it as two opaque bytes
-        if numpy_type not in BY_NUMPY or stored.subdtype is not None:
-            raise self.refused(where, f"elements of type {stored}", "numbers")
-        if not item.id.get_type().equal(h5py.h5t.py_create(np.dtype(stored.str))):
-            raise self.refused(where, f"elements of type {stored} in a form of their own", "plain numbers")
-        return BY_NUMPY[numpy_type]
+    def _dtype(self, where: str, item: h5py.h5d.DatasetID) -> tuple[DType, bool]:
+        """The dtype, and whether it is stored big-endian."""
+        stored = item.get_type()
+        for plain, dtype, swap in _plain_types():
+            if stored.equal(plain):
+                return dtype, swap
+        found = item.dtype
+        if found.str == "|V2":
+            attributes = h5py.Dataset(item).attrs
+            if "dtype" in attributes and attribute(attributes, "dtype") in ("bfloat16", b"bfloat16"):
+                return BY_NAME["bfloat16"], False  # Keras 3 stores it as two opaque bytes
+        form = " in a form of their own" if found.newbyteorder("<").str in BY_NUMPY and found.subdtype is None else ""
+        raise self.refused(where, f"elements of type {found}{form}", "plain numbers" if form else "numbers")
 
-    def _contiguous(self, dataset: Dataset, item: h5py.Dataset) -> None:
+    def _contiguous(self, dataset: Dataset, item: h5py.h5d.DatasetID) -> None:
         nbytes, where = dataset.nbytes, f"/{dataset.path}"
-        dataset.offset = item.id.get_offset()
+        dataset.offset = item.get_offset()
         if not nbytes:
             dataset.offset, dataset.raw = None, b""
             return
         if dataset.offset is None:
             raise damaged(self.path, where, "a dataset that was never written", f"{nbytes} bytes of data")
-        stored = item.id.get_storage_size()
+        stored = item.get_storage_size()
         if stored != nbytes:
             wanted = f"{nbytes} bytes for {dataset.dtype} {list(dataset.shape)}"
             raise damaged(self.path, where, f"{stored} bytes stored", wanted)
         if dataset.offset + nbytes > self._size:
             raise truncated(self.path, where, dataset.offset + nbytes, self._size)
 
-    def _chunked(self, dataset: Dataset, item: h5py.Dataset, properties: h5py.h5p.PropDCID) -> None:
+    def _chunked(self, dataset: Dataset, item: h5py.h5d.DatasetID, properties: h5py.h5p.PropDCID) -> None:
         where = f"/{dataset.path}"
         filters = [properties.get_filter(i) for i in range(properties.get_nfilters())]
         unknown = [name.decode(errors="replace") or str(code) for code, _, _, name in filters if code not in FILTERS]
@@ -241,7 +244,7 @@ class HDF5:
                 "rewrite the file without it, for example with h5repack -f NONE",
             )
         dataset.filters = tuple((code, int(values[0]) if values else 0) for code, _, values, _ in filters)
-        dataset.chunk_shape = tuple(int(extent) for extent in item.chunks)
+        dataset.chunk_shape = tuple(int(extent) for extent in properties.get_chunk())
         chunk_bytes = math.prod(dataset.chunk_shape) * dataset.dtype.size
         row = math.prod(dataset.shape[1:]) * dataset.dtype.size
         largest = max(chunk_bytes, min(dataset.chunk_shape[0], dataset.shape[0]) * row)
@@ -256,11 +259,11 @@ class HDF5:
             dataset.raw = b""
             return
         grid = [-(-extent // step) for extent, step in zip(dataset.shape, dataset.chunk_shape, strict=True)]
-        count = item.id.get_num_chunks()
+        count = item.get_num_chunks()
         if count != math.prod(grid):
             raise damaged(self.path, where, f"{count} chunks written", f"{math.prod(grid)} for {list(dataset.shape)}")
         for i in range(count):
-            info = item.id.get_chunk_info(i)
+            info = item.get_chunk_info(i)
             if info.byte_offset is None or info.byte_offset + info.size > self._size:
                 raise truncated(self.path, where, (info.byte_offset or 0) + info.size, self._size)
             # A checksum takes 4 bytes; of several deflate filters a file may have any number.
@@ -354,6 +357,13 @@ class HDF5:
         if len(data) != wanted:
             raise damaged(self.path, where, f"{len(data)} bytes", f"{wanted} bytes")
         return np.frombuffer(data, np.uint8)
+
+
+@cache
+def _plain_types() -> list[tuple[h5py.h5t.TypeID, DType, bool]]:
+    """HDF5's types of plain numbers, what each is here, and whether it is big-endian; the commonest first."""
+    stored = [np.dtype(f"{order}{name[1:]}") for order in "<>" for name in ("<f4", *BY_NUMPY)]
+    return [(h5py.h5t.py_create(kind), BY_NUMPY[kind.newbyteorder("<").str], kind.str[0] == ">") for kind in stored]
 
 
 def _fletcher32(data: bytes) -> tuple[int, int]:

@@ -7,7 +7,6 @@ strictly), `forward` (the same outputs as TensorFlow).
 from __future__ import annotations
 
 import importlib.util
-import json
 import platform
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -23,6 +22,7 @@ from transcoder.mapping import Table, choose, expand, find_mappings, load_mappin
 from transcoder.modelconfig import ModelConfig, own_config, read_config
 from transcoder.options import DTYPES
 from transcoder.sources import Source, check_unchanged, open_source
+from transcoder.strictjson import pieces
 from transcoder.validator.configuration import differences
 from transcoder.validator.details import Details, find_dropped
 from transcoder.validator.digests import REPORT, digest_files, states_of
@@ -110,7 +110,7 @@ def validate(
     result = Report(architecture, table.name, levels, _environment(), covered, details)
     contents = result.to_json()
     path = Path(report) if report is not None else directory / REPORT
-    _write(path, json.dumps(contents, indent=1, ensure_ascii=False) + "\n", "--report")
+    _write(path, "".join(pieces(contents)) + "\n", "--report")
     if page is not None:
         from transcoder.validator.page import render
 
