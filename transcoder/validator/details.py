@@ -146,8 +146,8 @@ def find_dropped(
     taken = {name for a in assignments.values() for name in a.sources}
     found = []
     for name in names:
-        drop = next((drop for drop in table.drops if drop.matches(name)), None)
-        if name not in taken and drop is not None:
+        drop = None if name in taken else next((drop for drop in table.drops if drop.matches(name)), None)
+        if drop is not None:
             found.append(DroppedRecord(name, kinds.get(name, ""), drop.why, drop.where))
     for assignment in assignments.values():
         for op in assignment.ops:

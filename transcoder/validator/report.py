@@ -60,7 +60,7 @@ class Report:
             "environment": self.environment,
             "files": {name: asdict(digest) for name, digest in self.files.items()},
             "source": self.details.source,
-            "tensors": [_plain(asdict(tensor)) for tensor in self.details.tensors],
+            "tensors": [_plain(vars(tensor)) for tensor in self.details.tensors],
             "dropped": [asdict(dropped) for dropped in self.details.dropped],
             "values": [_plain(asdict(each)) for each in self.details.bins()] if self.details.statistics else None,
         }

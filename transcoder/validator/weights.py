@@ -116,7 +116,7 @@ def _difference(
     if missing:
         return "a tensor", f"none: the source has no {', '.join(missing)}"
     expected = Expected(assignment, reader, dtype)
-    kept = Expected(assignment, reader, "keep")
+    kept = expected if dtype == "keep" else Expected(assignment, reader, "keep")
     if expected.dtype != kept.dtype:
         record.ops = (*record.ops, str(Cast(expected.dtype)))
     found_dtype, shape = output.spec(name)
@@ -129,11 +129,13 @@ def _difference(
     width = BY_NAME[expected.dtype].size
     axis = expected.first_axis
     order = [axis, *(i for i in range(len(shape)) if i != axis)]
+    boxes = list(split(whole(shape), order, (ACROSS if axis else PART) // width))
+    in_order = axis == 0 or len(boxes) == 1
     hasher = blake3()
     count, firsts = 0, []
-    for box in split(whole(shape), order, (ACROSS if axis else PART) // width):
+    for box in boxes:
         actual = np.ascontiguousarray(output.read(name, box)).reshape(lengths(box))  # NumPy gives a scalar an axis
-        if axis == 0:
+        if in_order:
             hasher.update(_bytes(actual))
         values = expected.read(box)
         if details.statistics:
@@ -144,7 +146,7 @@ def _difference(
             count += int(np.count_nonzero(unequal))
             index = np.unravel_index(int(np.argmax(unequal)), actual.shape)
             firsts.append([int(i) + start for i, (start, _) in zip(index, box, strict=True)])
-    if axis != 0:
+    if not in_order:
         for box in split(whole(shape), range(len(shape)), PART // width):
             hasher.update(_bytes(output.read(name, box)))
     record.blake3 = digest = hasher.hexdigest()
