@@ -13,11 +13,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
 import transcoder
 from cases import CASES, GOLDEN, Transcode
 from transcoder import cli, pipeline
+from transcoder.output import facts
 
 PACKAGE = Path(transcoder.__file__).parent
 MODEL = GOLDEN / "roberta-model"
@@ -370,6 +372,20 @@ def test_a_terminal_gets_colour_and_progress_with_rate_and_time_left(tmp_path: P
     assert re.search(r"kB/s", text)
     assert re.search(r"0:00:0\d", text)
     assert "\x1b[1m" in text  # bold
+
+
+@pytest.mark.parametrize("columns", [40, 60, 200])
+def test_what_a_conversion_did_fits_the_terminal(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    value = "model-00001-of-00002.safetensors (5.0 GB), model-00002-of-00002.safetensors (1.2 GB) " + "a" * 100
+    shown = click.unstyle(facts([("files", value), ("note", "line\nand \x1b[31mcolour"), ("left behind", "")]))
+    lines = shown.split("\n")
+    assert all(len(line) <= columns for line in lines)
+    assert lines[0].startswith("files        model-00001")
+    assert all(line.startswith(" " * 13) for line in lines[1:-2])
+    assert "".join(line[13:] for line in lines[:-2]).replace(" ", "") == value.replace(" ", "")
+    assert lines[-2:] == ["note         line and \\x1b[31mcolour", "left behind  "]
 
 
 def test_what_can_not_be_printed_is_an_error(tmp_path: Path) -> None:

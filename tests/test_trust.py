@@ -165,6 +165,34 @@ def test_json_in_bounds_is_what_python_reads(text: str) -> None:
     assert strictjson.loads(text) == json.loads(text)
 
 
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@given(JSON)
+def test_json_is_written_as_python_reads_it(value: object) -> None:
+    assert json.loads("".join(strictjson.pieces(value))) == value
+
+
+def test_json_has_a_line_for_each_item_of_a_list_whatever_it_holds() -> None:
+    value = {"a": [{"b": [1, {"c": "ü"}]}, []], "d": {"e": {}, "f": None}}
+    lines = [
+        "{",
+        ' "a": [',
+        '  {"b": [1, {"c": "ü"}]},',
+        "  []",
+        " ],",
+        ' "d": {',
+        '  "e": {},',
+        '  "f": null',
+        " }",
+        "}",
+    ]
+    assert "".join(strictjson.pieces(value)).split("\n") == lines
+
+
 # What mutants of the code showed to be untested
 
 
