@@ -1,11 +1,14 @@
 """`--memory` is a promise: the kernel's own account of a process stays within it, whatever is converted and by whom."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from transcoder.options import parse_options
 
 # A source that takes no memory of its own, and rules for it; its tensors exceed the smaller budgets.
 CHILD = """
@@ -118,3 +121,12 @@ def test_a_budget_holds_for_every_way_of_reading_and_writing(tmp_path: Path, loc
 def test_a_conversion_succeeds_where_the_system_gives_no_more_than_the_budget(tmp_path: Path) -> None:
     growth, budget = grown(tmp_path, "16MB", 2, limit=True)
     assert growth <= budget
+
+
+@pytest.mark.parametrize(("memory", "threads"), [("1MB", 1), ("16MB", 1), ("32MB", 3), ("1GB", 4)])
+def test_a_small_budget_is_not_divided_among_threads(
+    memory: str, threads: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
+    assert parse_options(memory=memory).threads == threads
+    assert parse_options(memory="16MB", threads=2).threads == 2  # who asks for them gets them

@@ -71,7 +71,8 @@ _conversion = _options(
                  help="Most bytes of tensors in one file."),
     click.option("--memory", metavar="SIZE", default=MEMORY, show_default=True,
                  help="Most memory to take, whatever the model's size."),
-    click.option("--threads", type=int, metavar="N", help="Threads that convert.  [default: cores, at most 4]"),
+    click.option("--threads", type=int, metavar="N",
+                 help="Threads that convert.  [default: cores, at most 4, and one for each 10 MB of memory]"),
     click.option("--page-cache", type=click.Choice(PAGE_CACHE), default="keep", show_default=True,
                  help="drop: leave the system's page cache to other programs."),
 )  # fmt: skip

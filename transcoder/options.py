@@ -13,6 +13,7 @@ MAX_SHARD_SIZE = "5GB"
 MEMORY = "32MB"  # more gains little from here on, see docs/benchmarks.md
 LEAST_MEMORY = 1_000_000
 OVERHEAD = 4_000_000
+A_THREAD = 10_000_000  # bytes, with fewer of which it reads so short runs that one thread alone is faster
 A_TENSOR = 5_000  # bytes that the source's and the plan's records of a tensor take
 PAGE_CACHE = ("keep", "drop")
 MOST = 1 << 60
@@ -55,7 +56,8 @@ def parse_options(
     shard = _size("max_shard_size", max_shard_size, 1, problems)
     budget = _size("memory", memory, LEAST_MEMORY, problems)
     if threads is None:
-        threads = min(4, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        threads = max(1, min(4, cores, budget // A_THREAD))
     if threads < 1:
         problems.append(Problem("threads", str(threads), "at least 1", "leave it out to use the machine's cores"))
     if page_cache not in PAGE_CACHE:
