@@ -302,6 +302,7 @@ RULES = {
     "a loop below zero": ("{from: v, to: \"t{i}\", shape: [1], for: {i: 0 - n}}", "-3 times"),
     "a loop without end": ("{from: v, to: \"t{i}\", shape: [1], for: {i: n * 1000000}}", "3000000 times"),
     "loops without end": ("{from: v, to: t, shape: [1], for: {i: 1000, j: 1001}}", "more than 10000 times"),
+    "loops around an empty one": ("{from: v, to: t, shape: [1], for: {i: 999, j: 999, k: 0}}", "than 100000 times"),
     "an unmatched brace": ("{from: \"v{n\", to: t, shape: [1]}", "unmatched brace"),
     "an expression without end": (f"{{from: v, to: t, shape: [{'n+' * 200}n]}}", "characters"),
 }  # fmt: skip
@@ -608,20 +609,24 @@ def test_an_expression_that_says_more_is_refused(expression: str) -> None:
     ("expression", "said"),
     [
         ("text.m", "'text.m' is not known here"), ("n.real", "'n.real' is not known here"),
-        ("many + many", "a list of 12000 entries"), ("huge", "beyond any tensor's size"),
+        ("many + many", "a list of 1200 entries"), ("sum(long)", "a list of 1001 entries"),
+        ("n in long", "a list of 1001 entries"), ("long[1:]", "a list of 1001 entries"),
+        ("huge", "beyond any tensor's size"),
         ("-huge", "beyond any tensor's size"), ("flag + 1", "'flag' is True, not a number"),
         ("not n", "'n' is 3, neither true nor false"), ("n[0]", "'n' is 3, not a list"),
     ],
 )  # fmt: skip
 def test_what_is_refused_of_an_expression_is_said(expression: str, said: str) -> None:
-    many: Value = [0] * 6000
+    many: Value = [0] * 600
+    long: Value = [0] * 1001
     with pytest.raises(ExpressionError, match=said):
-        evaluate(expression, {**NAMES, "many": many, "huge": 1 << 63})
+        evaluate(expression, {**NAMES, "many": many, "long": long, "huge": 1 << 63})
 
 
 def test_the_largest_number_and_the_longest_list_are_no_more_than_that() -> None:
-    most: Value = [0] * 5000
-    assert value_of("len(most + most)", {"most": most}) == 10_000
+    most: Value = [0] * 500
+    assert value_of("len(most + most)", {"most": most}) == 1000
+    assert value_of("sum(most + most)", {"most": most}) == 0
     assert evaluate("n", {"n": (1 << 63) - 1}) == (1 << 63) - 1
 
 
@@ -819,6 +824,41 @@ architectures:
     found = " ".join(problem.found for problem in caught.value.problems)
     assert "the part unused" in found
     assert "t made 2 times" in found
+
+
+def test_lint_ends_though_a_mapping_asks_for_every_architecture_under_every_condition(write: Write) -> None:
+    text = f"""
+config: {{n: 1, layers: 500}}
+parts:
+  p:
+    - {{from: "v{{i}}", to: "t{{i}}", shape: [1], for: {{i: layers}}}}
+    - {{from: w, to: u, shape: [1], when: {{n: {list(range(40))}}}}}
+architectures:
+{"".join(f"  M{i}: {{parts: [p]}}{chr(10)}" for i in range(100))}
+"""
+    with pytest.raises(MappingError) as caught:
+        lint(load_mapping(write(text)))
+    assert any("more than 100000 turns" in problem.found for problem in caught.value.problems)
+
+
+def test_a_loops_name_hides_a_config_key_in_its_rule_only_and_each_turn_begins_anew(write: Write) -> None:
+    loops = '{from: "{k}", to: "{i}.{k}", shape: [k], for: {i: k - 4, k: k - 4}}'
+    after = '{from: "after{k}", to: after, shape: [k]}'
+    mapping = load_mapping(write(one_rule(f"{loops}\n    - {after}", "config: {k: 6}")))
+    made = [(a.target, a.sources, a.shape) for a in expand(mapping, "M", mapping.config).assignments]
+    assert made == [
+        ("0.0", ("0",), (0,)), ("0.1", ("1",), (1,)),
+        ("1.0", ("0",), (0,)), ("1.1", ("1",), (1,)),
+        ("after", ("after6",), (6,)),
+    ]  # fmt: skip
+
+
+def test_models_inside_count_among_the_tensors_of_a_table(write: Write) -> None:
+    models = "\n".join("      - {mapping: bert}" for _ in range(60))
+    path = write(f"config: {{num_hidden_layers: 20}}\narchitectures:\n  M:\n    parts: []\n    models:\n{models}\n")
+    mapping = load_mapping(path)
+    with pytest.raises(MappingError, match="more than 10000 tensors"):
+        expand(mapping, "M", mapping.config)
 
 
 def test_a_tensor_with_the_name_of_safetensors_own_metadata_is_refused(write: Write) -> None:

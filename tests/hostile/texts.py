@@ -49,6 +49,7 @@ config(
 )
 config("a billion layers", having(num_hidden_layers=10**9))
 config("as many layers as may be", having(num_hidden_layers=600))
+config("a hundred thousand keys, looked at in every layer", having(num_hidden_layers=200, **{f"k{i}": 1 for i in range(100_000)}))  # fmt: skip
 config("layers that are a list", having(num_hidden_layers=[2] * 1000))
 config("vocabulary of a trillion", having(vocab_size=10**12))
 config("code to run", having(model_type=None, auto_map={"AutoModel": "evil.py--Evil"}, architectures=["Evil"]))
@@ -130,6 +131,9 @@ mapping("loop of a billion", rule('{from: "a{i}", to: "b{i}", shape: [1], for: {
 mapping(
     "loops within loops", rule('{from: "a{i}{j}{k}", to: "b{i}{j}{k}", shape: [1], for: {i: 1000, j: 1000, k: 1000}}')
 )
+mapping("loops around one without turns", rule("{from: a, to: b, shape: [1], for: {i: 9999, j: 9999, k: 0}}"))
+mapping("rules that make nothing", yaml("extends: roberta\nparts:\n  mine:\n" + "    - {from: a, to: b, shape: [1], for: {i: 9999}, when: 'i < 0'}\n" * 2000 + "architectures:\n  RobertaModel: {parts: [base, mine]}\n"))  # fmt: skip
+mapping("a thousand models inside", yaml("extends: roberta\narchitectures:\n  RobertaModel:\n    parts: [base]\n    models:\n" + "      - {mapping: bert}\n" * 1000))  # fmt: skip
 mapping("name of a megabyte", rule('{from: "{a}{a}{a}", to: b, shape: [1], for: {a: [' + "x" * 300_000 + "]}}"))
 mapping("target that is the metadata's", rule('{from: "pooler/dense/kernel", to: __metadata__, shape: [24, 24]}'))
 mapping("fill of a trillion", rule("{fill: 0, to: big, shape: [1000000, 1000000]}"))

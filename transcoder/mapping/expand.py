@@ -16,6 +16,24 @@ from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Tran
 
 DEEPEST = 3  # models inside models
 MOST = 10_000  # tensors of a table: far beyond any model, far below what a hostile config.json could ask for
+MOST_TURNS = 100_000  # of a table's loops, of which conditions and empty inner loops may leave no tensor
+
+
+class Turns:
+    """How often the loops and rules of a table, or of several, may yet run."""
+
+    def __init__(self) -> None:
+        self.taken = 0
+
+    @property
+    def over(self) -> bool:
+        return self.taken > MOST_TURNS
+
+    def take(self, count: int = 1) -> None:
+        """Raises ExpressionError: there is none left."""
+        self.taken += count
+        if self.over:
+            raise ExpressionError(f"loops and rules that run more than {MOST_TURNS} times in all")
 
 
 @dataclass(frozen=True)
@@ -99,15 +117,19 @@ class Table:
         return absent, notes
 
 
-def expand(mapping: Mapping, architecture: str, config: dict[str, Value], depth: int = 0) -> Table:
+def expand(
+    mapping: Mapping, architecture: str, config: dict[str, Value], *, depth: int = 0, turns: Turns | None = None
+) -> Table:
     """The table for one PyTorch class. `config` holds what config.json says over the mapping's defaults.
 
+    `depth` is how many models this one is inside of; `turns` are those that it has in common with other tables.
     Raises MappingError: an unknown architecture, an unknown part, or rules that can't be evaluated.
     """
     known = architecture_names(mapping)
     if architecture not in known:
         raise _unknown_architecture(mapping, architecture, list(known))
     chosen = mapping.architectures[known[architecture]]
+    turns = turns or Turns()
     problems: list[Problem] = []
     names = _names(mapping, chosen, config, problems)
     table = _Parts()
@@ -121,22 +143,26 @@ def expand(mapping: Mapping, architecture: str, config: dict[str, Value], depth:
                 wanted = f"one of {', '.join(mapping.parts)}"
                 problems.append(Problem(chosen.where, f"the part {name!r}", wanted, "mend it"))
                 continue
-            table.assignments += _part(mapping.parts[name], name, names, problems)
+            table.assignments += _part(mapping.parts[name], name, names, problems, turns)
         if len(table.assignments) > MOST:
             problems.append(_too_many(chosen.where))
             break
     for drop in (*mapping.drops, *chosen.drops):
         try:
+            turns.take()
             table.drops.append(DropRule(fill(drop.pattern, names), drop.why, drop.where))
         except ExpressionError as error:
             problems.append(Problem(drop.where, str(error), "names from `let`", "mend the drop"))
     for inner in chosen.models:
         try:
-            table.hold(*_inside(inner, names, depth))
+            table.hold(*_inside(inner, names, depth, turns))
         except ExpressionError as error:
             problems.append(Problem(inner.where, str(error), "a model that has a mapping", "mend it"))
         except (MappingError, PlanError) as error:
             problems += (replace(problem, where=f"{inner.where}: {problem.where}") for problem in error.problems)
+        if len(table.assignments) > MOST:
+            problems.append(_too_many(chosen.where))
+            break
     if problems:
         raise MappingError(f"mapping {mapping.name} can't be applied to {architecture}", problems)
     return Table(
@@ -189,12 +215,16 @@ def _names(
     return names
 
 
-def _part(rules: tuple[Rule, ...], part: str, names: dict[str, Value], problems: list[Problem]) -> list[Assignment]:
+def _part(
+    rules: tuple[Rule, ...], part: str, names: dict[str, Value], problems: list[Problem], turns: Turns
+) -> list[Assignment]:
     rows: list[tuple[Value, Assignment]] = []
+    origin, target = dict(names), dict(names)
     for rule in rules:
         try:
-            rows += list(_assignments(rule, part, names))
+            rows += list(_assignments(rule, part, origin, target, turns))
         except ExpressionError as error:
+            origin, target = dict(names), dict(names)
             problems.append(Problem(rule.where, str(error), "names from `config`, `let` or `for`", "mend the rule"))
         if len(rows) > MOST:
             problems.append(_too_many(rule.where))
@@ -208,7 +238,7 @@ def _too_many(where: str) -> Problem:
     return Problem(where, f"more than {MOST} tensors", "as many as a model has", "check the sizes in config.json")
 
 
-def _inside(inner: Inner, names: dict[str, Value], depth: int) -> tuple[Table, str, str]:
+def _inside(inner: Inner, names: dict[str, Value], depth: int, turns: Turns) -> tuple[Table, str, str]:
     """The table of a model inside, and the prefixes of its variables and of its tensors."""
     if depth == DEEPEST:
         raise ExpressionError(f"models inside models, {depth} deep")
@@ -225,7 +255,8 @@ def _inside(inner: Inner, names: dict[str, Value], depth: int) -> tuple[Table, s
     fitting = [name for pattern in patterns for name in known if matches(pattern, name)]
     if not fitting:
         raise ExpressionError(f"{mapping.name} has no {' or '.join(patterns)}")
-    table = expand(mapping, fitting[0], settle(own, mapping.config, inner.config or mapping.name), depth + 1)
+    settled = settle(own, mapping.config, inner.config or mapping.name)
+    table = expand(mapping, fitting[0], settled, depth=depth + 1, turns=turns)
     table = replace(table, inner=(*mapping.files, *table.inner))
     return table, fill(inner.at_from, names), fill(inner.at_to, names)
 
@@ -244,9 +275,12 @@ def _unknown_architecture(mapping: Mapping, architecture: str, known: list[str])
     )
 
 
-def _assignments(rule: Rule, part: str, names: dict[str, Value]) -> Iterator[tuple[Value, Assignment]]:
-    """A rule's assignments, each behind the value of the rule's first loop."""
-    for count, (first, origin, target) in enumerate(_turns(rule.loops, names, names), start=1):
+def _assignments(
+    rule: Rule, part: str, origin: dict[str, Value], target: dict[str, Value], turns: Turns
+) -> Iterator[tuple[Value, Assignment]]:
+    """A rule's assignments, each behind the value of the rule's first loop. `origin` are the names for `from`."""
+    turns.take()
+    for count, first in enumerate(_turns(rule.loops, origin, target, turns), start=1):
         if count > MOST:
             raise ExpressionError(f"loops that run more than {MOST} times")
         if not all(holds(condition, origin) for condition in rule.when):
@@ -267,16 +301,26 @@ def _assignments(rule: Rule, part: str, names: dict[str, Value]) -> Iterator[tup
 
 
 def _turns(
-    loops: tuple[tuple[str, Loop], ...], origin: dict[str, Value], target: dict[str, Value]
-) -> Iterator[tuple[Value, dict[str, Value], dict[str, Value]]]:
-    """Each turn of nested loops: the first loop's value, the names for `from` and those for `to`."""
+    loops: tuple[tuple[str, Loop], ...], origin: dict[str, Value], target: dict[str, Value], turns: Turns
+) -> Iterator[Value]:
+    """Each turn of nested loops, as the first loop's value.
+
+    The loops' values are in `origin` and `target` for that turn: to copy these at each would take the longer the more
+    keys config.json has.
+    """
     if not loops:
-        yield None, origin, target
+        yield None
         return
     (name, loop), *rest = loops
+    hidden = [{name: names[name]} if name in names else {} for names in (origin, target)]
     for left, right in _values(loop, origin):
-        for _, of_origin, of_target in _turns(tuple(rest), {**origin, name: left}, {**target, name: right}):
-            yield left, of_origin, of_target
+        turns.take()
+        origin[name], target[name] = left, right
+        for _ in _turns(tuple(rest), origin, target, turns):
+            yield left
+    for names, value in zip((origin, target), hidden, strict=True):
+        names.pop(name, None)
+        names.update(value)
 
 
 def _values(loop: Loop, names: dict[str, Value]) -> Iterable[tuple[Value, Value]]:

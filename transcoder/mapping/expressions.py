@@ -7,14 +7,15 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 # What config.json may hold.
 Value: TypeAlias = "int | str | float | bool | list[Value] | dict[str, Value] | None"
+_Whole = TypeVar("_Whole")
 _HOLE = re.compile(r"\{([^{}]*)\}")
 LONGEST = 200
 LONGEST_NAME = 2000
-MOST = 10_000  # entries of a list that is put together
+MOST = 1000  # entries of a list that is gone through or put together: a loop may ask for it at each of its turns
 LARGEST = 1 << 63  # no extent of a tensor reaches it
 CONSTANTS: dict[str, Value] = {"true": True, "false": False, "null": None}
 _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
@@ -143,7 +144,7 @@ def _evaluate(node: ast.expr, names: Mapping[str, Value]) -> Value:
             return table[name]
         case ast.Subscript(value=whole, slice=ast.Slice(lower=lower, upper=upper, step=None)):
             start, stop = (None if end is None else _number(end, names) for end in (lower, upper))
-            return _list(whole, names)[start:stop]
+            return _in_bounds(_list(whole, names))[start:stop]
         case ast.Subscript(value=whole, slice=index):
             at: int = _number(index, names)
             return _list(whole, names)[at]
@@ -165,8 +166,9 @@ def _evaluate(node: ast.expr, names: Mapping[str, Value]) -> Value:
         case ast.Compare(left=left, ops=[op], comparators=[right]):
             return _compare(op, left, right, names)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS and arguments:
-            given = [_evaluate(argument, names) for argument in arguments]
-            return _number_within(_FUNCTIONS[name](given[0] if len(given) == 1 else given))
+            given = [_evaluate(each, names) for each in arguments]
+            argument = given[0] if len(given) == 1 else given
+            return _number_within(_FUNCTIONS[name](argument if name == "len" else _in_bounds(argument)))
         case _:
             raise ExpressionError(f"{ast.unparse(node)!r} is not among what expressions may say")
 
@@ -180,10 +182,10 @@ def _compare(op: ast.cmpop, left: ast.expr, right: ast.expr, names: Mapping[str,
             return not _same(a, b)
         case ast.In() | ast.NotIn():
             if isinstance(a, str) and isinstance(b, str):  # 'c2p' in 'c2p|p2c'
-                return (a in b) == isinstance(op, ast.In)
+                return (a in _in_bounds(b)) == isinstance(op, ast.In)
             if not isinstance(b, (list, dict)):
                 raise ExpressionError(f"{_short(b)} is not a list")
-            return any(_same(a, item) for item in b) == isinstance(op, ast.In)
+            return any(_same(a, item) for item in _in_bounds(b)) == isinstance(op, ast.In)
         case _:
             return _ORDER[type(op)](a, b)
 
@@ -200,9 +202,16 @@ def _list(node: ast.expr, names: Mapping[str, Value]) -> list[Value]:
     return value
 
 
+def _in_bounds(value: _Whole) -> _Whole:
+    if isinstance(value, (list, dict, str)) and len(value) > MOST:
+        kind = "text" if isinstance(value, str) else "list"
+        raise ExpressionError(f"a {kind} of {len(value)} entries, of at most {MOST}")
+    return value
+
+
 def _joined(a: list[Value], b: list[Value]) -> list[Value]:
     if len(a) + len(b) > MOST:
-        raise ExpressionError(f"a list of {len(a) + len(b)} entries")
+        raise ExpressionError(f"a list of {len(a) + len(b)} entries, of at most {MOST}")
     return a + b
 
 

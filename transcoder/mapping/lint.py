@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from transcoder.errors import MappingError, Problem
-from transcoder.mapping.expand import Table, expand
+from transcoder.mapping.expand import MOST_TURNS, Table, Turns, expand
 from transcoder.mapping.expressions import Value, tested_values
 from transcoder.mapping.language import Mapping
 from transcoder.mapping.library import architecture_names
@@ -32,31 +33,45 @@ def lint(mapping: Mapping) -> int:
             problems.append(
                 _problem(mapping, f"the part {part}, which no architecture has", "every part used", "remove it")
             )
-    for name in names:
-        for config in _variants(mapping):
-            try:
-                table = expand(mapping, name, config)
-            except MappingError as error:
-                problems += error.problems
-                continue
-            # Of parts that stand for each other, the source has one.
-            spare = {part for choice in table.choices for part in choice[1:]}
-            for target, count in Counter(a.target for a in table.assignments if a.part not in spare).items():
-                if count > 1:
-                    problems.append(
-                        _problem(mapping, f"{name}: {target} made {count} times", "each tensor once", "mend it")
-                    )
+    turns = Turns()
+    for name, config in _tries(mapping, names, turns):
+        try:
+            table = expand(mapping, name, config, turns=turns)
+        except MappingError as error:
+            problems += error.problems
+            continue
+        # Of parts that stand for each other, the source has one.
+        spare = {part for choice in table.choices for part in choice[1:]}
+        for target, count in Counter(a.target for a in table.assignments if a.part not in spare).items():
+            if count > 1:
+                problems.append(
+                    _problem(mapping, f"{name}: {target} made {count} times", "each tensor once", "mend it")
+                )
+    if turns.over:
+        found = f"architectures and conditions whose tables take more than {MOST_TURNS} turns of loops"
+        problems.append(_problem(mapping, found, "as many as can be checked", "give `config` smaller sizes"))
     if problems:
         raise MappingError(f"mapping {mapping.name} is not sound", list(dict.fromkeys(problems)))
     return len(names)
 
 
-def _variants(mapping: Mapping) -> list[dict[str, Value]]:
+def _tries(mapping: Mapping, names: Iterable[str], turns: Turns) -> Iterator[tuple[str, dict[str, Value]]]:
+    """Each architecture under each variant, until the turns are used up."""
+    for name in names:
+        for config in _variants(mapping):
+            turns.taken += len(config) + len(mapping.let) + len(mapping.derive)  # a try goes through them all
+            if turns.over:
+                return
+            yield name, config
+
+
+def _variants(mapping: Mapping) -> Iterator[dict[str, Value]]:
     """The defaults, and for each value that a condition asks for, the config in which it holds."""
     base: dict[str, Value] = {"num_labels": 2, **mapping.config}
     conditions = {condition for rules in mapping.parts.values() for rule in rules for condition in rule.when}
     asked = [pair for condition in sorted(conditions) for pair in tested_values(condition) if pair[0] in base]
-    return [base, *({**base, key: value} for key, value in asked if base[key] != value)]
+    yield base
+    yield from ({**base, key: value} for key, value in asked if base[key] != value)
 
 
 def _problem(mapping: Mapping, found: str, wanted: str, remedy: str) -> Problem:
