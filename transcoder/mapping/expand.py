@@ -87,9 +87,7 @@ class Table:
         notes: list[str] = []
         for choice in self.choices:
             found = [part for part in choice if part in present]
-            if len(found) <= 1:
-                taken = found or list(choice[:1])
-                absent |= set(choice) - set(taken)
+            absent |= set(choice) - set(found or choice[:1])
             if len(found) == 1:
                 notes.append(f"of {' and '.join(choice)} the source has {found[0]}")
         for part in sorted(self.optional):
