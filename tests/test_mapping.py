@@ -596,6 +596,13 @@ def test_a_name_too_long_to_compare_hides_no_other(write: Write) -> None:
     assert nearest(path, {"dense/kernel_b": (1,), "dense/kernel_" * 50: (1,)}, "dense/kernel_") == [True, True]
 
 
+def test_a_wrong_shape_is_told_with_what_the_operations_make_of_it(write: Write) -> None:
+    rule = "{from: v, to: t, shape: [2, 2]%s}"
+    (plain,) = refused(write(one_rule(rule % "")), {"v": (2, 3)})
+    (turned,) = refused(write(one_rule(rule % ", transpose: [1, 0]")), {"v": (2, 3)})
+    assert (plain.found, turned.found) == ("float32 [2, 3]", "float32 [2, 3], which gives [3, 2]")
+
+
 def test_a_copy_of_what_is_missing_is_no_second_problem(write: Write) -> None:
     (problem,) = refused(write(one_rule("{from: v, to: t, shape: [1]}\n    - {copy: t, to: u}")), {})
     assert problem.where == "source: variable v"
