@@ -464,7 +464,7 @@ def test_an_interrupted_conversion_writes_no_further(arrays: dict[str, Array], t
         time.sleep(0.05)
 
     def interrupted(*_: object, **__: object) -> None:
-        begun.wait()
+        begun.wait(10)
         raise KeyboardInterrupt
 
     with patch.object(writing, "wait", interrupted), pytest.raises(KeyboardInterrupt):
