@@ -1,5 +1,6 @@
 """The mapping language means what it says, names the line of every mistake, and passes no set that does not fit."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,14 +9,26 @@ import numpy as np
 import pytest
 import safetensors.torch
 import torch
+from blake3 import blake3
 
 from build import Array, in_memory
 from transcoder.errors import MappingError, PlanError, Problem
-from transcoder.mapping import architecture_names, expand, find_mappings, load_mapping, mapping_digest, shipped_names
-from transcoder.mapping.expressions import ExpressionError, Value, evaluate, value_of
+from transcoder.mapping import (
+    architecture_names,
+    choose,
+    expand,
+    expressions,
+    find_mappings,
+    load_mapping,
+    mapping_digest,
+    shipped_names,
+)
+from transcoder.mapping.expressions import ExpressionError, Value, evaluate, fill, holds, value_of
 from transcoder.mapping.lint import lint
+from transcoder.mapping.values import settle
 from transcoder.options import parse_options
 from transcoder.planner import Plan, make_plan
+from transcoder.strictjson import pieces
 from transcoder.tensors import BY_NAME, TensorSpec
 from transcoder.write import write_shards
 
@@ -224,9 +237,9 @@ def expand_all(path: Path) -> None:
         expand(mapping, name, mapping.config)
 
 
-def mistakes(text: str, write: Write) -> list[Problem]:
+def mistakes(text: str, write: Write, act: Callable[[Path], object] = expand_all) -> list[Problem]:
     with pytest.raises(MappingError) as caught:
-        expand_all(write(text))
+        act(write(text))
     assert all((p.where, p.found, p.wanted, p.remedy) for p in caught.value.problems)
     return list(caught.value.problems)
 
@@ -237,6 +250,7 @@ def lines(text: str) -> list[str]:
 
 RULES = {
     "an unknown key": ("{from: v, to: t, shape: [1], transposed: [1, 0]}", "transposed"),
+    "no keys": ("{}", "the keys none"),
     "no to": ("{from: v, shape: [1]}", "`to`"),
     "no from": ("{to: t, shape: [1]}", "`from`"),
     "from and copy": ("{from: v, copy: u, to: t, shape: [1]}", "one of"),
@@ -257,24 +271,32 @@ RULES = {
     "a negative axis": ("{from: v, to: t, shape: [1], transpose: [-1]}", "a whole number"),
     "an axis in words": ("{from: v, to: t, shape: [1], squeeze: [last]}", "a whole number"),
     "axes that are no list": ("{from: v, to: t, shape: [1], transpose: 1}", "a list"),
+    "true for an axis": ("{from: v, to: t, shape: [1], transpose: [true]}", "a whole number"),
     "a dtype that is none": ("{from: v, to: t, shape: [1], cast: float8}", "float8"),
     "a slice without stop": ("{from: v, to: t, shape: [1], slice: {axis: 0, start: 0}}", "axis, start and stop"),
     "a slice with a step": ("{from: v, to: t, shape: [1], slice: {axis: 0, start: 0, stop: 1, step: 2}}", "step"),
     "a slice from a list": ("{from: v, to: t, shape: [1], slice: [0, 1]}", "slice: a mapping"),
+    "a slice whose rest has no reason":
+        ("{from: v, to: t, shape: [1], slice: {axis: 0, start: 0, stop: 1, rest: 7}}", "rest: why"),
+    "zero_rows without stop": ("{from: v, to: t, shape: [3], zero_rows: {start: 1}}", "no stop"),
     "concat of one": ("{from: v, to: t, shape: [1], concat: 0}", "a list in `from`"),
     "a list without concat": ("{from: [v, w], to: t, shape: [1]}", "a list in `from`"),
     "two concats": ("{from: [v, w], to: t, shape: [1], ops: [{concat: 0}, {concat: 0}]}", "a list in `from`"),
     "a fill with operations": ("{fill: 0, to: t, shape: [1], transpose: [0]}", "a fill with"),
     "a fill that is no number": ("{fill: a, to: t, shape: [1]}", "a whole number"),
     "a fill of bfloat16": ("{fill: 0, to: t, shape: [1], cast: bfloat16}", "a fill of bfloat16"),
-    "a copy with operations": ("{copy: u, to: t, transpose: [1, 0]}", "a copy"),
-    "a copy with a shape": ("{copy: u, to: t, shape: [1]}", "a copy"),
+    "a copy with operations": ("{copy: u, to: t, transpose: [1, 0]}", "a copy with operations"),
+    "a copy with a shape": ("{copy: u, to: t, shape: [1]}", "a copy with a shape"),
     "a loop over half an expression": ("{from: v, to: t, shape: [1], for: {i: n +}}", "n +"),
     "a loop over lists": ("{from: v, to: t, shape: [1], for: {i: [[a]]}}", "text"),
+    "true in a loop": ("{from: v, to: t, shape: [1], for: {i: [true]}}", "a name or a whole number"),
     "a loop without name": ("{from: v, to: t, shape: [1], for: [i]}", "for: a mapping"),
-    "a condition that is none": ("{from: v, to: t, shape: [1], when: n}", "neither true nor false"),
+    "half an expression in a condition": ("{from: v, to: t, shape: [1], when: {n +: 1}}", "n + == 1"),
+    "a condition that is half an expression": ("{from: v, to: t, shape: [1], when: n ==}", "n =="),
     "a condition on a table": ("{from: v, to: t, shape: [1], when: {n: {a: b}}}", "when: a value"),
     "a rule that is text": ("v", "a rule: a mapping"),
+    "a date that is none": ("{from: 2024-13-45, to: t, shape: [1]}", "month"),
+    "a number of too many bits": (f"{{from: v, to: t, shape: [{1 << 63}]}}", "a number of 64 bits"),
     "a date": ("{from: 2024-01-01, to: t, shape: [1]}", "date"),
     "a tag": ("{from: !secret v, to: t, shape: [1]}", "tag"),
     "a tag on a list": ("{from: v, to: t, shape: !!python/tuple [1]}", "tag"),
@@ -286,7 +308,10 @@ RULES = {
     "a key twice": ("{from: v, from: w, to: t, shape: [1]}", "'from' a second time"),
     "a key that is a number": ("{1: v, to: t, shape: [1]}", "the key 1"),
     "a key that is a list": ("{[from]: v, to: t, shape: [1]}", "the key a list"),
-    # What only config.json's values show:
+    "an expression without end": (f"{{from: v, to: t, shape: [{'n+' * 200}n]}}", "characters"),
+}  # fmt: skip
+VALUES = {  # what only config.json's values show
+    "a condition that is none": ("{from: v, to: t, shape: [1], when: n}", "neither true nor false"),
     "an unknown name in a loop": ("{from: v, to: t, shape: [1], for: {i: layers}}", "'layers' is not known"),
     "an unknown name in a shape": ("{from: v, to: t, shape: [2 * width]}", "'width' is not known"),
     "an unknown name in from": ("{from: \"v{k}\", to: t, shape: [1]}", "'k' is not known"),
@@ -303,16 +328,18 @@ RULES = {
     "a loop without end": ("{from: v, to: \"t{i}\", shape: [1], for: {i: n * 1000000}}", "3000000 times"),
     "loops without end": ("{from: v, to: t, shape: [1], for: {i: 1000, j: 1001}}", "more than 10000 times"),
     "loops around an empty one": ("{from: v, to: t, shape: [1], for: {i: 999, j: 999, k: 0}}", "than 100000 times"),
+    "true in a name": ("{from: \"v{n == 3}\", to: t, shape: [1]}", "{n == 3} is True, not a name"),
+    "a fraction in a name": ("{from: \"v{n / 2}\", to: t, shape: [1]}", "{n / 2} is 1.5, not a name"),
+    "a brace that closes nothing": ("{from: \"vn}\", to: t, shape: [1]}", "unmatched brace"),
     "an unmatched brace": ("{from: \"v{n\", to: t, shape: [1]}", "unmatched brace"),
-    "an expression without end": (f"{{from: v, to: t, shape: [{'n+' * 200}n]}}", "characters"),
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("what", RULES)
+@pytest.mark.parametrize("what", [*RULES, *VALUES])
 def test_a_mistake_in_a_rule_is_named_with_its_line(write: Write, what: str) -> None:
-    rule, word = RULES[what]
+    rule, word = (RULES | VALUES)[what]
     text = one_rule(f"{{from: w, to: u, shape: [1]}}\n    - {rule} {CULPRIT}", "config: {n: 3, word: text}")
-    problems = mistakes(text, write)
+    problems = mistakes(text, write, load_mapping if what in RULES else expand_all)
     assert {problem.where for problem in problems} == set(lines(text))
     assert any(word in f"{problem.found} {problem.wanted}" for problem in problems), problems
 
@@ -344,10 +371,18 @@ FILES = {
     "an unknown name in a drop":
         ("parts: {p: []}\ndrop:\n  - {from: \"{k}/x\", why: y} #!\n" + SOUND, "'k' is not known"),
     "a list for a constant": ("let:\n  a: [1] #!\n" + SOUND, "text or a whole number"),
+    "true for a constant": ("let:\n  a: true #!\n" + SOUND, "text or a whole number"),
+    "a number for a model_type": ("model_type: 7 #!\n" + SOUND, "model_type: text"),
+    "a preference without suffix": ("prefer:\n  - {why: x} #!\n" + SOUND, "no suffix"),
+    "an unknown key of a preference": ("prefer:\n  - {suffix: x, why: y, unless: z} #!\n" + SOUND, "unless"),
     "a constant that is no name": ("let:\n  a-b: 1 #!\n" + SOUND, "'a-b'"),
     "half an expression to derive": ("derive:\n  a: n + #!\n" + SOUND, "n +"),
     "a model inside of nothing": (M + " {parts: [p], models: [{at: {from: a, to: b}}]} #!\n", "neither config"),
     "a model inside without type": (M + " {parts: [p], models: [{config: c}]} #!\nconfig: {c: {}}\n", "no model_type"),
+    "a model inside of a number":
+        (M + " {parts: [p], models: [{config: c}]} #!\nconfig: {c: 3}\n", "c is 3, not a configuration"),
+    "a model inside without such a class":
+        (M + " {parts: [p], models: [{mapping: bert, architecture: [A, B]}]} #!\n", "bert has no A or B"),
     "config that is a list": ("config: [a] #!\n" + SOUND, "config: a mapping"),
     "architectures that are a list": ("architectures: [M] #!\n", "architectures: a mapping"),
     "an unknown name in a constant": (M + " {parts: [p], let: {r: \"{bass}.\"}} #!\n", "'bass' is not known"),
@@ -363,7 +398,7 @@ FILES = {
     "a second document": ("parts: {p: []}\n--- #!\nparts: {}\n", "another document"),
     "no YAML": ("parts: {p: []}\n  architectures: [ #!\n", "did not find expected"),
     "a part twice": ("parts:\n  p: []\n  p: [] #!\n" + SOUND, "a second time"),
-    "a key too deep": (f"parts:\n  p: {'[' * 20}{']' * 20} #!\n", "nested too deep"),
+    "a key too deep": (f"config:\n  c: {'[' * 15}{']' * 15} #!\n", "nested too deep"),
     "brackets without end": (f"parts:\n  p: {'[' * 400_000} #!\n", "nest"),
 }  # fmt: skip
 
@@ -383,6 +418,7 @@ def test_a_mistake_in_a_file_is_named_with_its_line(write: Write, what: str) -> 
         (b"# nothing but this\n", "an empty file"),
         (b"model_type: \xff\xfe\n", "utf-8"),
         (b"model_type: a\x00b\n", ""),
+        (b"#" * (1 << 20), "an empty file"),
         (b"#" * ((1 << 20) + 1), "1048577 bytes"),
     ],
 )
@@ -393,6 +429,12 @@ def test_a_file_that_is_no_text_of_sense_is_refused_by_name(tmp_path: Path, data
     (problem,) = caught.value.problems
     assert problem.where.startswith("own.yaml")
     assert word in problem.found
+
+
+def test_values_are_as_deep_and_as_large_as_a_mapping_allows(write: Write) -> None:
+    deepest, largest = "[" * 14 + "]" * 14, (1 << 63) - 1
+    mapping = load_mapping(write(one_rule("{from: v, to: t, shape: [1]}", f"config: {{c: {deepest}, n: {largest}}}")))
+    assert mapping.config == {"c": json.loads(deepest), "n": largest}
 
 
 def test_all_mistakes_of_a_file_are_reported_at_once(write: Write) -> None:
@@ -457,6 +499,9 @@ def test_an_unknown_model_or_architecture_is_refused_with_the_nearest() -> None:
         find_mappings(None, None)
     with pytest.raises(MappingError, match="the nearest is RobertaForMaskedLM"):
         expand(load_mapping("roberta"), "RobertaMaskedLM", {})
+    with pytest.raises(MappingError) as caught:
+        expand(load_mapping("roberta"), "Zzz", {})
+    assert "nearest" not in str(caught.value)
 
 
 # Extending ----------------------------------------------------------------------------------------------------------
@@ -518,6 +563,102 @@ architectures: {M: {parts: [p]}}
     assert "[2, 3]" in text_of["source: variable turned"]
 
 
+def nearest(path: Path, shapes: Shapes, variable: str) -> list[bool]:
+    """Whether a missing variable's problem, and a superfluous one's, name what comes near."""
+    problems = {problem.where: problem.found for problem in refused(path, shapes)}
+    return ["comes near" in problems[f"source: variable {variable}a"],
+            "which is missing" in problems[f"source: variable {variable}b"]]  # fmt: skip
+
+
+@pytest.mark.parametrize(("length", "wanted"), [(12, True), (300, True), (301, False)])
+def test_of_a_slip_in_a_name_both_sides_are_told_unless_it_is_very_long(
+    write: Write, length: int, wanted: bool
+) -> None:
+    name = "v" * (length - 1)
+    path = write(one_rule(f"{{from: {name}a, to: t, shape: [1]}}"))
+    assert nearest(path, {f"{name}b": (1,)}, name) == [wanted, wanted]
+
+
+@pytest.mark.parametrize(("others", "wanted"), [(99, True), (100, False)])
+def test_where_a_hundred_names_are_wrong_no_slip_is_looked_for(write: Write, others: int, wanted: bool) -> None:
+    loop = f'{{from: "{{i}}", to: "{{i}}", shape: [1], for: {{i: {others}}}}}'
+    path = write(one_rule(f"{loop}\n    - {{from: dense/kernel_a, to: t, shape: [1]}}"))
+    assert nearest(path, {"dense/kernel_b": (1,)}, "dense/kernel_") == [True, wanted]
+
+
+@pytest.mark.parametrize(("others", "wanted"), [(4999, True), (5000, False)])
+def test_among_five_thousand_names_no_slip_is_looked_for(write: Write, others: int, wanted: bool) -> None:
+    path = write(one_rule("{from: dense/kernel_a, to: t, shape: [1]}"))
+    shapes: Shapes = {"dense/kernel_b": (1,), **{str(i): (1,) for i in range(others)}}
+    assert nearest(path, shapes, "dense/kernel_") == [wanted, True]
+
+
+def test_a_name_too_long_to_compare_hides_no_other(write: Write) -> None:
+    path = write(one_rule("{from: dense/kernel_a, to: t, shape: [1]}"))
+    assert nearest(path, {"dense/kernel_b": (1,), "dense/kernel_" * 50: (1,)}, "dense/kernel_") == [True, True]
+
+
+def test_a_wrong_shape_is_told_with_what_the_operations_make_of_it(write: Write) -> None:
+    rule = "{from: v, to: t, shape: [2, 2]%s}"
+    (plain,) = refused(write(one_rule(rule % "")), {"v": (2, 3)})
+    (turned,) = refused(write(one_rule(rule % ", transpose: [1, 0]")), {"v": (2, 3)})
+    assert (plain.found, turned.found) == ("float32 [2, 3]", "float32 [2, 3], which gives [3, 2]")
+
+
+def test_a_copy_of_what_is_missing_is_no_second_problem(write: Write) -> None:
+    (problem,) = refused(write(one_rule("{from: v, to: t, shape: [1]}\n    - {copy: t, to: u}")), {})
+    assert problem.where == "source: variable v"
+
+
+def test_a_variable_is_asked_for_by_one_rule_alone(write: Write) -> None:
+    rules = "{from: [v, v], to: t, shape: [2], concat: 0}\n    - {from: w, to: u, shape: [1]}"
+    (problem,) = refused(write(one_rule(rules)), {"v": (1,), "w": (1,)})
+    assert problem.where == "source: variable v"
+
+
+def test_a_plan_of_no_tensors_writes_an_empty_file(write: Write, tmp_path: Path) -> None:
+    path = write("parts: {p: []}\narchitectures: {M: {parts: [p]}}\n")
+    plan = fitted(path, {})
+    assert (plan.entries, plan.nbytes, plan.peak_bytes, plan.output_dtype) == ((), 0, 0, None)
+    assert made(path, {}, tmp_path / "out") == {}
+
+
+def test_the_output_has_a_dtype_where_all_floats_have_one(write: Write) -> None:
+    rule = "{from: v, to: t, shape: [1]}\n    - {from: w, to: u, shape: [1], cast: %s}"
+    for cast, wanted in (("float32", "float32"), ("int64", "float32"), ("float16", None)):
+        plan = fitted(write(one_rule(rule % cast)), {"v": (1,), "w": (1,)})
+        assert plan.output_dtype == wanted
+
+
+def test_a_plan_says_all_that_will_be_done(write: Write) -> None:
+    drop = 'drop: [{from: x, why: "not needed"}]'
+    plan = fitted(write(one_rule("{from: v, to: t, shape: [3, 2], transpose: [1, 0]}", drop)), {"v": (2, 3), "x": ()})
+    said = plan.to_json()
+    assert said == {
+        "architecture": "M",
+        "mapping": {"name": "own", "blake3": plan.mapping_digest},
+        "dtype": "keep",
+        "max_shard_size": 5_000_000_000,
+        "bytes": 24,
+        "files": [{"file": "model.safetensors", "bytes": plan.shards[0].size}],
+        "tensors": [
+            {
+                "name": "t",
+                "dtype": "float32",
+                "shape": [3, 2],
+                "from": ["v"],
+                "ops": ["transpose[1, 0]"],
+                "rule": "own.yaml:4",
+                "file": "model.safetensors",
+                "offset": plan.shards[0].size - 24,
+            }
+        ],
+        "dropped": [{"name": "x", "what": "float32 []", "why": "not needed", "rule": "own.yaml:1"}],
+        "notes": [],
+    }
+    assert plan.digest == blake3("".join(pieces(said)).encode()).hexdigest()
+
+
 def test_a_copy_of_what_no_rule_makes_is_refused(write: Write) -> None:
     text = "parts:\n  p:\n    - {copy: t, to: u}\n    - {from: v, to: t, shape: [1]}\n" + SOUND
     (problem,) = refused(write(text), {"v": (1,)})
@@ -534,6 +675,10 @@ def slices(*cuts: tuple[int, int], axis: int = 0) -> str:
 def looped(length: int, count: int, start: str, stop: str, axis: int = 0) -> str:
     cut = f"slice: {{axis: {axis}, start: {start}, stop: {stop}}}"
     return one_rule(f'{{from: v, to: "t{{i}}", shape: [{length}, 2], for: {{i: {count}}}, {cut}}}')
+
+
+def one_line(first: str, second: str) -> str:
+    return f"parts: {{p: [{{from: v, to: t, {first}}}, {{from: v, to: u, {second}}}]}}\n{SOUND}"
 
 
 def test_slices_that_tile_their_variable_are_taken(write: Write) -> None:
@@ -556,6 +701,10 @@ def test_slices_that_tile_their_variable_are_taken(write: Write) -> None:
         one_rule("{from: v, to: t, shape: [0, 2], slice: {axis: 0, start: 2, stop: 2}}"),
         one_rule("{from: v, to: t, shape: [1, 2], slice: {axis: 7, start: 0, stop: 1}}"),
         one_rule("{from: [v, v], to: t, shape: [12, 2], concat: 0}"),
+        one_line(
+            "slice: {axis: 1, start: 0, stop: 1}, shape: [6, 1]", "slice: {axis: 0, start: 1, stop: 6}, shape: [5, 2]"
+        ),
+        one_line("slice: {axis: 0, start: 0, stop: 6}, shape: [6, 2]", "shape: [6, 2]"),
     ],
 )
 def test_slices_that_do_not_tile_their_variable_are_refused(write: Write, text: str) -> None:
@@ -579,7 +728,9 @@ NAMES: dict[str, Value] = {"n": 3, "ratio": 2.5, "flag": True, "none": None, "wo
     [
         ("int(ratio * n)", 7), ("-n // 2", -2), ("(n + 7) % 4", 2), ("6 / n", 2.0), ("depths[n - 2]", 3),
         ("round(ratio)", 2), ("divisible(round(24 * 0.35), 8, 8)", 8), ("divisible(44.8, 8, 8)", 48),
-        ("divisible(10, 8, 8)", 16), ("divisible(n, 8, 16)", 16),
+        ("divisible(10, 8, 8)", 16), ("divisible(n, 8, 16)", 16), ("divisible(100, 8, 8)", 104),
+        ("divisible(80, 24, 8)", 72), ("depths[1:]", [3]), ("'sizes' in text", True), ("'size' not in text", True),
+        ("none is null", True), ("n is not null", True), ("n is not 3", False),
         ("depths[-1]", 3), ("sum(depths[:1])", 1), ("len(depths)", 2), ("max(n, 8)", 8), ("min(depths)", 1),
         ("([n] + depths)[1]", 1), ("+".join("1" * 99), 99),
         ("text.n", 7), ("text.sizes[1] + 1", 6), ("4 * n if none == null else none", 12), ("flag == true", True),
@@ -598,7 +749,8 @@ def test_an_expression_is_what_python_makes_of_it(expression: str, wanted: Value
      "depths + 1", "1 + depths", "word + word",
      "word.upper()", "abs(n)",
      "sum(word)", "len(n)", "n < word", "[i for i in depths]", "lambda: n", "f'{n}'", "10 ** 9", "n if n else 1",
-     "9999999999 * 9999999999", "not n", "n and flag", "depths[::2]", "1 < n < 4", "max()"],
+     "9999999999 * 9999999999", "not n", "n and flag", "depths[::2]", "1 < n < 4", "max()",
+     "len()", "max(['a', 'b'])", "n in 3", "3 in word"],
 )  # fmt: skip
 def test_an_expression_that_says_more_is_refused(expression: str) -> None:
     with pytest.raises(ExpressionError):
@@ -621,6 +773,37 @@ def test_what_is_refused_of_an_expression_is_said(expression: str, said: str) ->
     long: Value = [0] * 1001
     with pytest.raises(ExpressionError, match=said):
         evaluate(expression, {**NAMES, "many": many, "long": long, "huge": 1 << 63})
+
+
+def test_a_fault_deep_in_an_expression_is_told_by_itself() -> None:
+    with pytest.raises(ExpressionError, match=r"^'text.m' is not known here$"):
+        value_of("n + (2 * text.m)", NAMES)
+    with pytest.raises(ExpressionError, match=r"^'n // \(n - 3\)': .*by zero$"):
+        value_of("n // (n - 3)", NAMES)
+
+
+def test_an_expression_a_name_and_what_a_message_quotes_have_an_end() -> None:
+    assert value_of("3".ljust(200), {}) == 3
+    with pytest.raises(ExpressionError, match="an expression of 201 characters"):
+        value_of("3".ljust(201), {})
+    assert fill("{word}", {"word": "w" * 2000}) == "w" * 2000
+    with pytest.raises(ExpressionError, match=r"'\{word\}' gives a name of 2001 characters"):
+        fill("{word}", {"word": "w" * 2001})
+    with pytest.raises(ExpressionError, match=f"'word' is '{'w' * 198}', not"):
+        evaluate("word", {"word": "w" * 198})
+    with pytest.raises(ExpressionError, match=f"'word' is '{'w' * 199}\\.\\.\\., not"):
+        evaluate("word", {"word": "w" * 199})
+    with pytest.raises(ExpressionError, match=f"is {(1 << 63) - 1}, neither"):
+        holds("n", {"n": (1 << 63) - 1})
+    with pytest.raises(ExpressionError, match="is a number beyond any tensor's size, neither"):
+        holds("n", {"n": 1 << 63})
+
+
+def test_a_condition_tells_what_values_it_asks_for() -> None:
+    asked = expressions.tested_values(
+        "mode == 'a' and (n in [1, 2] or flag != true) and kind not in ['b'] and n == size and n > 7"
+    )
+    assert sorted(map(str, asked)) == ["('flag', True)", "('kind', 'b')", "('mode', 'a')", "('n', 1)", "('n', 2)"]
 
 
 def test_the_largest_number_and_the_longest_list_are_no_more_than_that() -> None:
@@ -659,6 +842,60 @@ def test_loops_nest_and_conditions_see_them(write: Write) -> None:
     }
 
 
+def test_layers_come_one_by_one_and_all_else_rule_by_rule(write: Write) -> None:
+    text = """
+config: {n: 2}
+parts:
+  layers:
+    for: {i: n}
+    tensors:
+      - {from: "a{i}", to: "a{i}", shape: [1]}
+      - {from: "b{i}.{k}", to: "b{i}.{k}", shape: [1], for: {k: [1, 0]}}
+  named:
+    for: {x: [2, 1]}
+    tensors:
+      - {from: "c{x}", to: "c{x}", shape: [1]}
+      - {from: "d{x}", to: "d{x}", shape: [1]}
+  own:
+    - {from: "e{i}", to: "e{i}", shape: [1], for: {i: n}}
+    - {from: "f{k}", to: "f{k}", shape: [1], for: {k: n}}
+  single:
+    - {from: g, to: g, shape: [1]}
+    - {from: "h{i}", to: "h{i}", shape: [1], for: {i: n}}
+  nothing: []
+architectures: {M: {parts: [layers, named, own, single, nothing]}}
+"""
+    mapping = load_mapping(write(text))
+    order = [a.target for a in expand(mapping, "M", mapping.config).assignments]
+    assert order == "a0 b0.1 b0.0 a1 b1.1 b1.0 c2 c1 d2 d1 e0 e1 f0 f1 g h0 h1".split()  # noqa: SIM905
+
+
+def many(*loops: str, parts: str = "[p]") -> str:
+    rules = [f'{{from: "{i}", to: "t{i}", shape: [1], for: {{{loop}}}}}' for i, loop in enumerate(loops)]
+    text = one_rule("\n    - ".join(rules)).replace("[p]", parts)
+    return text.replace("architectures", "  q:\n    - {from: x, to: x, shape: [1]}\narchitectures")
+
+
+@pytest.mark.parametrize("text", [many("i: 10000"), many("i: 100, j: 100"), many("i: 9999", "i: 1"),
+                                  many("i: 9999", parts="[p, q]")])  # fmt: skip
+def test_a_table_of_ten_thousand_tensors_is_taken(write: Write, text: str) -> None:
+    assert len(expand(load_mapping(write(text)), "M", {}).assignments) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (many("i: 10001"), ["own.yaml:4: a loop that runs 10001 times"]),
+        (many("i: 73, j: 137"), ["own.yaml:4: loops that run more than 10000 times"]),  # 10,001
+        (many("i: 9999", "i: 2", "i: 1"),
+         ["own.yaml:5: more than 10000 tensors", "own.yaml:10: more than 10000 tensors"]),
+        (many("i: 10000", parts="[p, q, q]"), ["own.yaml:8: more than 10000 tensors"]),
+    ],
+)  # fmt: skip
+def test_a_larger_table_is_refused_once(write: Write, text: str, found: list[str]) -> None:
+    assert [f"{problem.where}: {problem.found}" for problem in mistakes(text, write)] == found
+
+
 def test_a_fill_is_written_without_a_variable(write: Write, tmp_path: Path) -> None:
     fills = ("{fill: 3, cast: int64, to: count, shape: []}", "{fill: 1, to: ones, shape: [n]}")
     rules = "\n    - ".join(("{from: v, to: t, shape: [2]}", *fills))
@@ -679,11 +916,6 @@ def test_what_does_not_fit_a_variable_is_refused(write: Write, rule: str) -> Non
     assert "which does not allow" in problem.found
 
 
-def test_zero_rows_wants_its_rows(write: Write) -> None:
-    with pytest.raises(MappingError, match="no stop"):
-        load_mapping(write(one_rule("{from: v, to: t, shape: [3], zero_rows: {start: 1}}")))
-
-
 PREFER = """
 parts:
   p:
@@ -700,6 +932,14 @@ def test_what_is_preferred_is_taken_where_it_is_and_the_plan_says_why(write: Wri
     assert (result["a"].tolist(), result["b"].tolist()) == ([5, 6], [9, 10])
     (dropped,) = fitted(write(PREFER), dict.fromkeys(arrays, (2,))).dropped
     assert (dropped.name, dropped.why) == ("a", "its average is there")
+
+
+def test_of_two_preferences_the_first_is_taken(write: Write) -> None:
+    path = write(PREFER + '  - {suffix: /Momentum, why: "better than nothing"}\n')
+    plan = fitted(path, dict.fromkeys(("a", "a/Average", "b", "b/Momentum"), (2,)))
+    assert [entry.sources[0].name for entry in plan.entries] == ["a/Average", "b/Momentum"]
+    (problem,) = refused(path, dict.fromkeys(("a", "a/Average", "a/Momentum", "b"), (2,)))
+    assert problem.where == "source: variable a/Momentum"
 
 
 def test_a_preference_says_why(write: Write) -> None:
@@ -738,6 +978,28 @@ def test_of_two_alternatives_the_source_has_one(write: Write) -> None:
     assert "a second rule" in problem.found
 
 
+def test_of_three_alternatives_two_are_one_too_many_and_the_third_is_not_missed(write: Write) -> None:
+    parts = "".join(f"  {name}: [{{from: {name}, to: t, shape: [1]}}]\n" for name in "abc")
+    path = write(f'parts:\n{parts}architectures: {{M: {{parts: ["a | b | c"]}}}}\n')
+    (problem,) = refused(path, {"a": (1,), "c": (1,)})
+    assert (problem.where, problem.found) == ("source: tensor t", "a second rule for it, own.yaml:4")
+
+
+def test_alternatives_may_all_be_absent_where_they_are_optional(write: Write) -> None:
+    text = """
+parts:
+  new: [{from: a, to: t, shape: [1]}]
+  old: [{from: b, to: t, shape: [1]}]
+  filled: [{fill: 1, to: f, shape: []}]
+architectures: {M: {parts: ["new | old?", "filled?"]}}
+"""
+    path = write(text)
+    assert [spec.name for spec in fitted(path, {"b": (1,)}).specs] == ["t", "f"]  # what needs no variable is not absent
+    assert fitted(path, {"b": (1,)}).notes == ("of new and old the source has old",)
+    assert [spec.name for spec in fitted(path, {}).specs] == ["f"]
+    assert fitted(path, {}).notes == ("the source has no new: the output has none either",)
+
+
 PAIR = """
 config: {encoder: {model_type: camembert}, add: 1}
 parts:
@@ -764,13 +1026,53 @@ def test_a_model_inside_has_its_own_mapping_and_configuration(write: Write) -> N
     alone = expand(load_mapping("camembert"), "CamembertModel", {**load_mapping("camembert").config, **inner})
     rows = {a.target: (a.sources, a.shape) for a in table.assignments}
     assert rows["bridge"] == (("bridge",), (8,))
+    parts = {a.target: a.part for a in table.assignments}
     for a in alone.assignments:
         assert rows[f"encoder.{a.target}"] == (tuple(f"enc/{name}" for name in a.sources), a.shape)
+        assert parts[f"encoder.{a.target}"] == f"encoder.{a.part}"
     assert rows["decoder.lm_head.bias"] == (("dec/lm_head/bias",), (50265,))
     assert {a.target: a.copy_of for a in table.assignments}["decoder.lm_head.decoder.bias"] == "decoder.lm_head.bias"
     assert "encoder.pooler" in table.optional
-    assert any(drop.matches("enc/roberta/pooler/dense/bias") is False for drop in table.drops)
+    patterns = [drop.pattern for drop in table.drops]
+    assert patterns[: len(alone.drops)] == [f"enc/{drop.pattern}" for drop in alone.drops]
+    assert all(pattern.startswith("dec/") for pattern in patterns[len(alone.drops) :])
     assert {"camembert.yaml", "roberta.yaml"} <= {file for file, _ in table.inner}
+
+
+def inside(text: str, config: dict[str, Value]) -> str:
+    return f"config: {config}\n{P}architectures:\n  M: {{parts: [p], models: [{text}]}}\n"
+
+
+def test_a_model_inside_keeps_its_alternatives_and_by_default_its_first_class(write: Write) -> None:
+    mapping = load_mapping(write(inside("{config: c, at: {to: inner}}", {"c": {"model_type": "opt"}})))
+    table = expand(mapping, "M", mapping.config)
+    shipped = load_mapping("opt")
+    alone = expand(shipped, next(iter(architecture_names(shipped))), shipped.config)
+    assert alone.choices
+    assert table.choices == tuple(tuple(f"inner.{part}" for part in choice) for choice in alone.choices)
+    assert [a.target for a in table.assignments] == [f"inner.{a.target}" for a in alone.assignments]
+    assert [a.sources for a in table.assignments] == [a.sources for a in alone.assignments]
+
+
+def test_models_inside_models_end_at_the_third(write: Write) -> None:
+    def pairs(count: int) -> dict[str, Value]:
+        return {"model_type": "encoder-decoder", "encoder": pairs(count - 1)} if count else {"model_type": "bert"}
+
+    two = load_mapping(write(inside("{config: c}", {"c": pairs(2)})))
+    assert expand(two, "M", two.config).assignments
+    three = load_mapping(write(inside("{config: c}", {"c": pairs(3)})))
+    with pytest.raises(MappingError, match="models inside models, 3 deep"):
+        expand(three, "M", three.config)
+
+
+def test_what_is_wrong_with_a_model_inside_is_said_of_it_and_with_its_place(write: Write) -> None:
+    (problem,) = mistakes(inside("{config: c}", {"c": {"model_type": "bert", "hidden_size": "768"}}), write)
+    assert problem.where == "own.yaml:4: c: hidden_size"
+    (problem,) = mistakes(inside("{mapping: bert, let: {base: 1}}", {"hidden_size": "768"}), write)
+    assert problem.where == "own.yaml:4: bert: hidden_size"
+    (problem,) = mistakes(inside("{mapping: berd}", {}), write)
+    assert problem.where.startswith("own.yaml:4: ")
+    assert "berd" in problem.found
 
 
 OPTIONAL = """
@@ -794,6 +1096,100 @@ def test_an_optional_part_may_be_there_or_absent_but_not_half(write: Write) -> N
     assert without.notes == ("the source has no extra: the output has none either",)
     (problem,) = refused(path, {"v": (1,), "y": (1,)})
     assert problem.where == "source: variable x"
+
+
+# Configurations and the choice of a mapping ---------------------------------------------------------------------------
+
+DEFAULTS: dict[str, Value] = {"size": 4, "rate": 0.5, "flag": True, "name": "gelu", "sizes": [1], "free": None,
+                              "inner": {"size": 2, "deep": {"kind": "a"}}}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted"),
+    [
+        ({}, {"num_labels": 2}),
+        ({"size": 5, "rate": 1, "flag": False}, {"size": 5, "rate": 1, "flag": False, "num_labels": 2}),
+        ({"free": "x", "sizes": []}, {"free": "x", "sizes": [], "num_labels": 2}),
+        ({"free": {"a": {"b": 1}}}, {"free": {"a": {"b": 1}}, "num_labels": 2}),
+        ({"other": None, "more": [2.5]}, {"other": None, "more": [2.5], "num_labels": 2}),
+        ({"inner": {"size": 3}}, {"inner": {"size": 3, "deep": {"kind": "a"}}, "num_labels": 2}),
+        ({"num_labels": 7}, {"num_labels": 7}),
+        ({"num_labels": 7, "id2label": {"0": "a", "1": "b", "2": "c"}},
+         {"id2label": {"0": "a", "1": "b", "2": "c"}, "num_labels": 3}),
+        ({"num_labels": 7, "id2label": None}, {"id2label": None, "num_labels": 7}),
+    ],
+)  # fmt: skip
+def test_a_configuration_is_laid_over_the_defaults(said: dict[str, object], wanted: dict[str, Value]) -> None:
+    assert settle(said, DEFAULTS, "config.json") == {**DEFAULTS, **wanted}
+    assert DEFAULTS["inner"] == {"size": 2, "deep": {"kind": "a"}}
+
+
+@pytest.mark.parametrize(
+    ("said", "where", "wanted"),
+    [
+        ({"size": "4"}, "size", "a whole number"), ({"size": 4.0}, "size", "a whole number"),
+        ({"size": True}, "size", "a whole number"), ({"size": None}, "size", "a whole number"),
+        ({"size": {"a": 1}}, "size", "a whole number"), ({"rate": True}, "rate", "a number"),
+        ({"rate": "1"}, "rate", "a number"), ({"flag": 1}, "flag", "true or false"), ({"name": 3}, "name", "text"),
+        ({"sizes": 3}, "sizes", "a list"), ({"inner": 3}, "inner", "a table"),
+        ({"inner": {"size": [2]}}, "inner: size", "a whole number"),
+        ({"inner": {"deep": {"kind": 1}}}, "inner: deep: kind", "text"),
+    ],
+)  # fmt: skip
+def test_a_value_of_another_kind_than_its_default_is_refused_by_name(
+    said: dict[str, object], where: str, wanted: str
+) -> None:
+    with pytest.raises(PlanError) as caught:
+        settle(said, DEFAULTS, "config.json")
+    (problem,) = caught.value.problems
+    assert (problem.where, problem.wanted) == (f"config.json: {where}", wanted)
+
+
+def test_tables_in_tables_are_taken_to_the_eighth_level() -> None:
+    said: dict[str, object] = {"a": 1}
+    for _ in range(20):
+        said = {"a": said}
+    settled: Value = settle(said, {}, "config.json")
+    levels = 0
+    while isinstance(settled, dict) and "a" in settled:
+        settled, levels = settled["a"], levels + 1
+    assert (settled, levels) == ({}, 8)
+
+
+def test_of_several_mappings_that_is_chosen_which_knows_most_variables_and_under_which_names(write: Write) -> None:
+    def one(prefix: str) -> str:
+        rules = [f"{{from: {prefix}/{name}, to: {name}, shape: [n]}}" for name in "abc"]
+        return one_rule("\n    - ".join(rules), "config: {n: 1}")
+
+    first, second = (load_mapping(write(one(prefix), f"{prefix}.yaml")) for prefix in ("x", "y"))
+    none: dict[str, str] = {}
+    for variables, wanted, names in [
+        (["x/a", "x/b", "y/c"], first, {"x/a": "x/a", "x/b": "x/b", "y/c": "y/c"}),
+        (["x/a", "y/b", "y/c"], second, {"x/a": "x/a", "y/b": "y/b", "y/c": "y/c"}),
+        (["top/y/a", "top/y/b"], second, {"y/a": "top/y/a", "y/b": "top/y/b"}),
+        (["top/z"], first, {"top/z": "top/z"}),
+        ([], first, none),
+    ]:
+        for architecture in ("M", "Unknown", None):
+            assert choose([first, second], architecture, {}, variables, "config.json") == (wanted, names)
+
+
+def test_a_mapping_that_cannot_be_applied_is_not_chosen(write: Write) -> None:
+    wrong = load_mapping(write(one_rule("{from: a, to: t, shape: [missing]}"), "wrong.yaml"))
+    right = load_mapping(write(one_rule("{from: a, to: t, shape: [1]}"), "right.yaml"))
+    assert choose([wrong, right], "M", {}, ["a"], "config.json")[0] is right
+
+
+def test_an_architecture_that_a_mapping_has_is_judged_by_its_own_variables(write: Write) -> None:
+    text = """
+parts:
+  p: [{from: a, to: t, shape: [1]}]
+  q: [{from: b, to: t, shape: [1]}]
+architectures: {First: {parts: [%s]}, M: {parts: [%s]}}
+"""
+    one, other = (load_mapping(write(text % pair, f"{pair[0]}.yaml")) for pair in (("p", "q"), ("q", "p")))
+    assert choose([one, other], "M", {}, ["a"], "config.json")[0] is other
+    assert choose([one, other], "Unknown", {}, ["b"], "config.json")[0] is other
 
 
 # What ships ---------------------------------------------------------------------------------------------------------

@@ -3,10 +3,11 @@
 import math
 import os
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
-from unittest.mock import patch
+from unittest.mock import Mock, patch
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from build import Array, InMemory, in_memory, numbers, raised_by, read, write_bundle
-from transcoder import budget, stream
+from transcoder import budget, pagecache, stream
 from transcoder import write as writing
 from transcoder.budget import portion
 from transcoder.casting import CastCounts, cast_into
@@ -451,10 +452,31 @@ def test_a_source_that_fails_in_the_middle_ends_writing_with_its_own_error(
     assert threading.active_count() == before
 
 
-def test_a_disk_that_fails_is_a_write_error(arrays: dict[str, Array], tmp_path: Path) -> None:
+def test_an_interrupted_conversion_writes_no_further(arrays: dict[str, Array], tmp_path: Path) -> None:
+    source = in_memory(arrays)
+    plan = plan_of(source, RULES, threads=1)
+    steps: list[int] = []
+    begun = threading.Event()
+
+    def progress(count: int) -> None:
+        steps.append(count)
+        begun.set()
+        time.sleep(0.05)
+
+    def interrupted(*_: object, **__: object) -> None:
+        begun.wait(10)
+        raise KeyboardInterrupt
+
+    with patch.object(writing, "wait", interrupted), pytest.raises(KeyboardInterrupt):
+        write_shards(plan, source, tmp_path, progress)
+    assert sum(steps) < plan.nbytes
+
+
+@pytest.mark.parametrize("where", ["os.pwrite", "os.fsync", "transcoder.write.preallocate"])
+def test_a_disk_that_fails_is_a_write_error(arrays: dict[str, Array], tmp_path: Path, where: str) -> None:
     source = in_memory(arrays)
     plan = plan_of(source, RULES)
-    with patch("os.pwrite", side_effect=OSError(28, "No space left on device")):
+    with patch(where, side_effect=OSError(28, "No space left on device")):
         raised = raised_by(lambda: write_shards(plan, source, tmp_path))
     assert isinstance(raised, WriteError)
     assert "No space left on device" in str(raised)
@@ -505,6 +527,65 @@ def test_every_byte_is_handed_to_the_disk_once_and_forgotten_if_so_asked(
         assert all(length >= 1 << 20 for _, length in inside[:-1])
         assert len(inside) >= nbytes // (2 << 20)
     assert sum(length for _, length in handed) == plan.nbytes
+
+
+def test_an_empty_range_is_nothing_to_the_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    system = Mock()
+    system.sync_file_range.return_value = 0
+    monkeypatch.setattr(pagecache, "_libc", system)
+    monkeypatch.setattr(os, "posix_fadvise", system.posix_fadvise, raising=False)
+    for length in (0, 5):
+        pagecache.start_writing(3, 10, length)
+        pagecache.written_and_forgotten(3, 10, length)
+        pagecache.forget(3, 10, length)
+    assert [call.args[:3] for call in system.mock_calls] == [(3, 10, 5)] * 4  # begun, waited for, forgotten twice
+
+
+@pytest.mark.parametrize("page_cache", ["keep", "drop"])
+def test_files_and_sources_are_wholly_forgotten_if_so_asked_and_the_files_once_they_are_on_the_disk(
+    page_cache: str, arrays: dict[str, Array], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = in_memory(arrays)
+    source.store(tmp_path / "data")
+    plan = plan_of(source, RULES, threads=1, page_cache=page_cache, max_shard_size="8MB")
+    flushed: list[int] = []
+    forgotten: list[tuple[int, int, int]] = []
+    of_sources: set[tuple[int, int]] = set()
+    monkeypatch.setattr(os, "fsync", flushed.append)
+    monkeypatch.setattr(writing, "written_and_forgotten", lambda *_: None)
+    monkeypatch.setattr(writing, "forget", lambda *part: forgotten.append((*part[1:], len(flushed))))
+    monkeypatch.setattr(source.file, "forget", lambda *part: of_sources.add(part))
+    (tmp_path / "out").mkdir()
+    write_shards(plan, source, tmp_path / "out")
+    source.close()
+    sizes = [(tmp_path / "out" / shard.file).stat().st_size for shard in plan.shards]
+    assert len(set(flushed)) == len(sizes) > 1
+    ends = np.cumsum([array.nbytes for array in arrays.values()])
+    wanted = {(int(end) - array.nbytes, array.nbytes) for end, array in zip(ends, arrays.values(), strict=True)}
+    if page_cache == "drop":
+        assert forgotten == [(0, size, i) for i, size in enumerate(sizes, start=1)]
+        assert of_sources == wanted
+    else:
+        assert not forgotten
+        assert not of_sources
+
+
+def test_what_takes_long_is_written_first_and_the_rest_as_it_lies_in_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes = {"a": 50, "b": 250, "c": 300, "d": 100, "e": 100}  # an eighth of all is no more than 100
+    source = in_memory({name: numbers((size,), "<f4") for name, size in sizes.items()})
+    plan = plan_of(source, [rule(name, [name], (size,)) for name, size in sizes.items()], threads=1)
+    seen: list[str] = []
+    own = source.read_into
+
+    def noted(name: str, start: int, buffer: memoryview) -> None:
+        seen.append(name)
+        own(name, start, buffer)
+
+    monkeypatch.setattr(source, "read_into", noted)
+    write_shards(plan, source, tmp_path)
+    assert seen == ["c", "b", "a", "d", "e"]
 
 
 def test_progress_adds_up_to_the_plans_bytes(arrays: dict[str, Array], tmp_path: Path) -> None:

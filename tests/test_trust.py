@@ -4,8 +4,6 @@ import fnmatch
 import json
 import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import h5py
@@ -55,13 +53,18 @@ def test_a_link_is_followed_within_its_directory_and_from_a_snapshot_to_its_blob
     assert leads_to(snapshot / "near") is None
 
 
-def test_new_files_have_the_permissions_that_the_umask_leaves(tmp_path: Path) -> None:
-    code = "import os, sys, transcoder; os.umask(0o027); transcoder.convert(sys.argv[1], sys.argv[2])"
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
-    subprocess.run([sys.executable, "-c", code, MODEL, tmp_path / "out"], check=True, env=environment)
+@pytest.mark.parametrize(("umask", "file", "directory"), [(0o027, "0o640", "0o750"), (0o002, "0o664", "0o775")])
+def test_new_files_have_the_permissions_that_the_umask_leaves(
+    umask: int, file: str, directory: str, tmp_path: Path
+) -> None:
+    before = os.umask(umask)
+    try:
+        transcoder.convert(MODEL, tmp_path / "out")
+    finally:
+        os.umask(before)
     modes = {path.name: oct(path.stat().st_mode & 0o7777) for path in (tmp_path / "out").iterdir()}
-    assert set(modes.values()) == {"0o640"}, modes
-    assert oct((tmp_path / "out").stat().st_mode & 0o777) == "0o750"
+    assert set(modes.values()) == {file}, modes
+    assert oct((tmp_path / "out").stat().st_mode & 0o777) == directory
 
 
 # Containment

@@ -2,6 +2,7 @@
 
 Python's own os.posix_fallocate writes a byte to every block where a file system can't allocate, and it has no
 sync_file_range; so these are called in the C library, where it has them. Where it has not, nothing is lost but speed.
+An empty range is nothing here. To the operating system a length of 0 is all up to the file's end.
 """
 
 from __future__ import annotations
@@ -46,13 +47,13 @@ def written_and_forgotten(descriptor: int, start: int, length: int) -> None:
 
 def forget(descriptor: int, start: int, length: int) -> None:
     """Let the page cache drop what it holds of a range; what the disk does not have yet stays."""
-    if hasattr(os, "posix_fadvise"):
+    if length and hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
 
 
 def _sync_range(descriptor: int, start: int, length: int, flags: int) -> None:
     sync = getattr(_libc, "sync_file_range", None)
-    if sync is not None:
+    if length and sync is not None:
         sync.argtypes = (ctypes.c_int, *_Range, ctypes.c_uint)
         # Who waits hears of a write that failed, and fsync will not say it again.
         if sync(descriptor, start, length, flags) != 0:

@@ -48,7 +48,6 @@ def write_shards(plan: Plan, source: Source, directory: Path, progress: Progress
             flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             descriptors[shard.file] = descriptor = os.open(directory / shard.file, flags, 0o666)
             preallocate(descriptor, shard.size)
-            os.truncate(descriptor, shard.size)
             _write_all(descriptor, shard.header, 0)
         written = _Writer(plan, source, descriptors, progress).run()
         for shard in plan.shards:
@@ -118,16 +117,12 @@ class _Writer:
 
     def _work(self) -> None:
         """One thread's share: tensor after tensor, until there are none."""
-        try:
-            workspace = Workspace(self._workspace_bytes)
-            # Taking the next of an iterator is one step, whichever thread does it.
-            for entry in self._queue:
-                self._convert(entry, workspace)
-                if self._stop.is_set():
-                    return
-        except BaseException:
-            self._stop.set()
-            raise
+        workspace = Workspace(self._workspace_bytes)
+        # Taking the next of an iterator is one step, whichever thread does it.
+        for entry in self._queue:
+            self._convert(entry, workspace)
+            if self._stop.is_set():
+                return
 
     def _convert(self, entry: Entry, workspace: Workspace) -> None:
         target = entry.target
@@ -182,8 +177,7 @@ class _Region:
             self._hand_over()
 
     def close(self) -> None:
-        if self._end > self._handed:
-            self._hand_over()
+        self._hand_over()
         if self.drop:
             written_and_forgotten(self._descriptor, *self._before)
 

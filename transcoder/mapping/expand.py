@@ -105,10 +105,8 @@ class Table:
         notes: list[str] = []
         for choice in self.choices:
             found = [part for part in choice if part in present]
-            if len(found) <= 1:
-                taken = found or list(choice[:1])
-                absent |= set(choice) - set(taken)
-            if len(choice) > 1 and len(found) == 1:
+            absent |= set(choice) - set(found or choice[:1])
+            if len(found) == 1:
                 notes.append(f"of {' and '.join(choice)} the source has {found[0]}")
         for part in sorted(self.optional):
             if part in needing and part not in present and part not in absent:

@@ -5,7 +5,6 @@ Only plain YAML: no tags, no anchors or aliases, no key twice. Knows nothing of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -38,10 +37,6 @@ class Item:
                 return "nothing"
             case _:
                 return repr(self.value)
-
-    def items(self) -> Iterator[tuple[str, Item]]:
-        if isinstance(self.value, dict):
-            yield from self.value.items()
 
 
 def load(path: Path, label: str) -> Item:
