@@ -766,6 +766,7 @@ def test_an_expression_that_says_more_is_refused(expression: str) -> None:
         ("huge", "beyond any tensor's size"),
         ("-huge", "beyond any tensor's size"), ("flag + 1", "'flag' is True, not a number"),
         ("not n", "'n' is 3, neither true nor false"), ("n[0]", "'n' is 3, not a list"),
+        ("max(['a', 'b'])", "^'b' is not a number"),
     ],
 )  # fmt: skip
 def test_what_is_refused_of_an_expression_is_said(expression: str, said: str) -> None:
