@@ -8,7 +8,8 @@ from __future__ import annotations
 import gc
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -78,9 +79,17 @@ _conversion = _options(
 )  # fmt: skip
 
 
-def _without_algebra() -> None:
-    """Call before NumPy is imported: OpenBLAS would start a thread a core, and there are no matrices to multiply."""
+@contextmanager
+def _starting() -> Iterator[None]:
+    """For the imports of what multiplies no matrices: they stay, so no garbage is looked for in them meanwhile.
+
+    OpenBLAS, which comes with NumPy, would start a thread a core.
+    """
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    gc.disable()
+    yield
+    gc.freeze()
+    gc.enable()
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -100,9 +109,9 @@ def cli() -> None:
 @_json
 def inspect(src: Path | str, as_json: bool, contain: bool | None) -> None:
     """Show what SRC is and every variable in it."""
-    _without_algebra()
-    from transcoder import show
-    from transcoder.sources import open_source
+    with _starting():
+        from transcoder import show
+        from transcoder.sources import open_source
 
     with open_source(src, contain=contain) as source:
         echo_result(as_json, show.source_json(source), lambda: show.source_table(source))
@@ -114,8 +123,8 @@ def inspect(src: Path | str, as_json: bool, contain: bool | None) -> None:
 @_json
 def plan(src: Path | str, as_json: bool, **options: Any) -> None:
     """Show what `convert` would do with SRC. Writes nothing."""
-    _without_algebra()
-    from transcoder import pipeline, show
+    with _starting():
+        from transcoder import pipeline, show
 
     made = pipeline.plan(src, **options)
     echo_result(
@@ -133,8 +142,8 @@ def plan(src: Path | str, as_json: bool, **options: Any) -> None:
 @_json
 def convert(src: Path | str, out: Path | str, as_json: bool, **options: Any) -> None:
     """Convert SRC into the directory OUT, which from_pretrained loads."""
-    _without_algebra()
-    from transcoder import pipeline
+    with _starting():
+        from transcoder import pipeline
 
     with progress("converting", enabled=not as_json) as advance:
         receipt = pipeline.convert(src, out, progress=advance, **options)
@@ -256,8 +265,6 @@ def mapping_init(src: Path | str, output: Path | None, **options: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Every failure ends in a documented exit code and one message, never a traceback."""
-    # What is imported stays: to look for garbage in it some hundred times would take a sixth of the start.
-    gc.set_threshold(50_000, 20, 100)
     words = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in words
     try:

@@ -22,6 +22,7 @@ from transcoder.strictjson import pieces
 from transcoder.tensors import BY_NAME, TensorSpec
 
 RESERVED = "__metadata__"  # in a safetensors header
+MOST_TO_TRY = 5000  # problems up to which the other architectures are tried, each of which may have 10,000 tensors
 MOST_SLIPS, MOST_NAMES, LONGEST_SLIP = 100, 5000, 300  # difflib's time grows with the square of a name
 
 
@@ -150,7 +151,8 @@ def make_plan(
     """
     fit = _Fit(specs, table, where)
     if fit.problems:
-        fitting = [other.architecture for other in alternatives if not _Fit(specs, other, where).problems]
+        others = alternatives if len(fit.problems) <= MOST_TO_TRY else ()
+        fitting = [other.architecture for other in others if not _Fit(specs, other, where).problems]
         hint = f"; they fit {' and '.join(fitting)}: pass --architecture" if fitting else ""
         if places := list(inside):
             hint += f"; there is a whole {mapping} inside, at {' and '.join(places)}: see `transcode mapping init`"

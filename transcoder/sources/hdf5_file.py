@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
 
 LOCKING = {"locking": "best-effort"}  # a read-only file system can't lock, and need not
+STRUCTURE = 1 << 20  # bytes of it that stay in memory
 LARGEST_ATTRIBUTE = 1 << 24  # bytes: a list of some hundred thousand names
 
 
@@ -55,8 +56,18 @@ def is_keras3(path: Location, *, contain: bool = False) -> bool:
 def opened(file: RangeFile, member: tuple[int, int] | None = None) -> h5py.File:
     """HDF5's structure: libhdf5 opens a local file itself; what is remote or within another is read for it."""
     if member is None and isinstance(file.path, Path):
-        return h5py.File(file.path, "r", **LOCKING)
-    return h5py.File(Window(file, *(member or (0, file.size))), "r")
+        return keeping_little(h5py.File(file.path, "r", **LOCKING))
+    return keeping_little(h5py.File(Window(file, *(member or (0, file.size))), "r"))
+
+
+def keeping_little(file: h5py.File) -> h5py.File:
+    """The file, of whose structure libhdf5 keeps a megabyte: its cache would grow to 32 of what is looked at once."""
+    cache = file.id.get_mdc_config()
+    cache.incr_mode = 0  # H5C_incr__off
+    cache.set_initial_size = True
+    cache.initial_size = cache.max_size = cache.min_size = STRUCTURE
+    file.id.set_mdc_config(cache)
+    return file
 
 
 def look_through(file: Ranges, size: int) -> None:

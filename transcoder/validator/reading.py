@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError, ValidationError
 from transcoder.sources import Source
+from transcoder.sources.hdf5_file import keeping_little
 from transcoder.sources.keras_h5 import name_list
 from transcoder.sources.names import below, common_scope, names_by_layer, stripped, tidy
 from transcoder.tensors import BY_SAFETENSORS
@@ -84,7 +85,7 @@ class H5Reader:
     @classmethod
     def of_keras2(cls, path: Path) -> H5Reader:
         """A Keras 2 file: /layer/weight_name, the weights of a full model under model_weights."""
-        file = h5py.File(path, "r")
+        file = keeping_little(h5py.File(path, "r"))
         root = file.get("model_weights", file)
         layers = name_list(root.attrs, "layer_names")
         if "top_level_model_weights" in root:
@@ -114,7 +115,7 @@ class H5Reader:
         """Files whose datasets lie at the variables' names, as `name_of` has them."""
         places: dict[str, list[tuple[h5py.File, str]]] = {}
         for path in paths:
-            file = h5py.File(path, "r")
+            file = keeping_little(h5py.File(path, "r"))
             file.visititems(lambda where, item, file=file: _note(places, file, where, item, name_of))
         return cls(places)
 
