@@ -593,6 +593,26 @@ def test_among_five_thousand_names_no_slip_is_looked_for(write: Write, others: i
     assert nearest(path, shapes, "dense/kernel_") == [wanted, True]
 
 
+@pytest.mark.parametrize(
+    ("missing", "hint"), [(4999, "they fit N: pass --architecture"), (5000, "no other architecture was tried")]
+)
+def test_another_architecture_that_fits_is_named_or_it_is_said_that_none_was_tried(
+    write: Write, missing: int, hint: str
+) -> None:
+    text = """
+parts:
+  p: [{from: "{i}", to: "{i}", shape: [1], for: {i: n}}]
+  q: [{from: v, to: t, shape: [1]}]
+architectures: {M: {parts: [p]}, N: {parts: [q]}}
+"""
+    mapping = load_mapping(write(text))
+    tables = [expand(mapping, name, {"n": missing}) for name in ("M", "N")]
+    specs = {"v": TensorSpec("v", BY_NAME["float32"], (1,))}
+    with pytest.raises(PlanError, match=hint):
+        make_plan(specs, {}, tables[0], mapping="own", mapping_digest="", options=parse_options(), where="source",
+                  alternatives=tables[1:])  # fmt: skip
+
+
 def test_a_name_too_long_to_compare_hides_no_other(write: Write) -> None:
     path = write(one_rule("{from: dense/kernel_a, to: t, shape: [1]}"))
     assert nearest(path, {"dense/kernel_b": (1,), "dense/kernel_" * 50: (1,)}, "dense/kernel_") == [True, True]

@@ -145,15 +145,18 @@ def make_plan(
 ) -> Plan:
     """Fit a source's variables to a table. `where` names the source in messages.
 
-    `alternatives` are the tables of the mapping's other architectures: should one fit, a failure names it.
+    `alternatives` are the tables of the mapping's other architectures: should one fit, a failure names it, unless so
+    much is wrong that they are not tried, which it says.
     `inside` are other places in the source where the mapping's transformer lies whole: a failure names them too.
     Raises PlanError with every missing, unknown, doubly used and misshapen tensor.
     """
     fit = _Fit(specs, table, where)
     if fit.problems:
-        others = alternatives if len(fit.problems) <= MOST_TO_TRY else ()
-        fitting = [other.architecture for other in others if not _Fit(specs, other, where).problems]
-        hint = f"; they fit {' and '.join(fitting)}: pass --architecture" if fitting else ""
+        if len(fit.problems) > MOST_TO_TRY:
+            hint = "; so much is wrong that no other architecture was tried"
+        else:
+            fitting = [other.architecture for other in alternatives if not _Fit(specs, other, where).problems]
+            hint = f"; they fit {' and '.join(fitting)}: pass --architecture" if fitting else ""
         if places := list(inside):
             hint += f"; there is a whole {mapping} inside, at {' and '.join(places)}: see `transcode mapping init`"
         raise PlanError(f"the variables do not fit {table.architecture}{hint}", fit.problems)
