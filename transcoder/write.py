@@ -91,11 +91,20 @@ class _Writer:
         self._queue = iter(self._order())
 
     def _order(self) -> list[Entry]:
-        """What takes long first, so that no thread is left with it at the end; the rest as it lies in the files."""
-        long = self._plan.nbytes // (8 * self._plan.options.threads)
+        """What takes long first, so that no thread is left with it at the end; the rest as it lies in the files.
+
+        As many files at a time as there are threads: of those that write into one, each waits for the others.
+        """
+        threads = self._plan.options.threads
+        long = self._plan.nbytes // (8 * threads)
+        turn = {shard.file: i // threads for i, shard in enumerate(self._plan.shards)}
         return sorted(
             self._plan.entries,
-            key=lambda entry: (-(entry.target.nbytes if entry.target.nbytes > long else 0), entry.file, entry.offset),
+            key=lambda entry: (
+                -(entry.target.nbytes if entry.target.nbytes > long else 0),
+                turn[entry.file],
+                entry.offset,
+            ),
         )
 
     def run(self) -> Written:
