@@ -80,12 +80,13 @@ _conversion = _options(
 
 
 @contextmanager
-def _starting() -> Iterator[None]:
-    """For the imports of what multiplies no matrices: they stay, so no garbage is looked for in them meanwhile.
+def _starting(*, multiplies: bool = False) -> Iterator[None]:
+    """For imports: they stay, so no garbage is looked for in them meanwhile.
 
-    OpenBLAS, which comes with NumPy, would start a thread a core.
+    OpenBLAS, which comes with NumPy, would start a thread a core, also for what multiplies no matrices.
     """
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+    if not multiplies:
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     gc.disable()
     try:
         yield
@@ -168,8 +169,9 @@ def convert(src: Path | str, out: Path | str, as_json: bool, **options: Any) -> 
 @_json
 def validate(src: Path | str, out: Path, as_json: bool, **options: Any) -> None:
     """Prove that OUT holds the same model as SRC."""
-    from transcoder import show
-    from transcoder.validator import validate as run
+    with _starting(multiplies=options["level"] != "weights"):
+        from transcoder import show
+        from transcoder.validator import validate as run
 
     with progress("validating", enabled=not as_json) as advance:
         report = run(src, out, progress=advance, **options)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import threading
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from transcoder.tensors import BY_SAFETENSORS
 from transcoder.validator.boxes import Box, Shape, lengths, slices, whole
 
 Array = NDArray[np.generic]
-MAPPED = 1 << 23  # bytes of a file that may stay in memory after they were read
+MAPPED = 1 << 24  # bytes of a file that may stay in memory after they were read
 AROUND = 1 << 16  # bytes that Linux maps where one is touched: fault_around_bytes in its mm/memory.c
 
 
@@ -27,21 +26,25 @@ class Mapped:
 
     def __init__(self) -> None:
         self._local = threading.local()
+        self._specs: dict[tuple[str, str], tuple[str, Shape]] = {}
 
-    def open(self, path: Path, framework: str) -> Any:
-        from safetensors import safe_open
-
+    def open(self, path: str, framework: str) -> Any:
+        """The library's own object. Raises SafetensorError, or OSError."""
         files = self._local.__dict__.setdefault("files", {})
         if (path, framework) not in files:
-            files[path, framework] = safe_open(str(path), framework=framework)
+            from safetensors import safe_open
+
+            files[path, framework] = safe_open(path, framework=framework)
         return files[path, framework]
 
-    def spec(self, path: Path, key: str) -> tuple[str, Shape]:
+    def spec(self, path: str, key: str) -> tuple[str, Shape]:
         """A tensor's dtype by its safetensors name, and its shape."""
-        piece = self.open(path, "np").get_slice(key)
-        return piece.get_dtype(), tuple(piece.get_shape())
+        if (path, key) not in self._specs:
+            piece = self.open(path, "np").get_slice(key)
+            self._specs[path, key] = piece.get_dtype(), tuple(piece.get_shape())
+        return self._specs[path, key]
 
-    def read(self, path: Path, key: str, box: Box | None) -> Array:
+    def read(self, path: str, key: str, box: Box | None) -> Array:
         """A tensor or a part of it; bfloat16, which the library gives to torch alone, as its 16 raw bits."""
         dtype, shape = self.spec(path, key)
         if not shape or 0 in shape:
@@ -62,7 +65,7 @@ class Mapped:
             values[i * rows : (i + 1) * rows] = piece
         return values
 
-    def _read(self, path: Path, key: str, box: Box | None, dtype: str, touched: int) -> Array:
+    def _read(self, path: str, key: str, box: Box | None, dtype: str, touched: int) -> Array:
         local = self._local.__dict__
         if local.get("touched", 0) + touched > MAPPED:
             local.clear()

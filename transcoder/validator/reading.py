@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
@@ -123,13 +123,12 @@ class H5Reader:
         return list(self._places)
 
     def _look_up(self, name: str) -> list[h5py.Dataset]:
-        return [file[where] for file, where in self._places[name]]
+        return [h5py.Dataset(h5py.h5d.open(file.id, where.encode())) for file, where in self._places[name]]
 
     def dtype(self, name: str) -> str:
         dataset = self._copies(name)[0]
-        if dataset.dtype.kind == "V":
-            return str(dataset.attrs["dtype"])  # Keras 3's bfloat16
-        return str(np.dtype(dataset.dtype.newbyteorder("=")))
+        stored = dataset.dtype
+        return str(dataset.attrs["dtype"]) if stored.kind == "V" else _native(stored)  # "V" is Keras 3's bfloat16
 
     def shape(self, name: str) -> Shape:
         return tuple(self._copies(name)[0].shape)
@@ -146,6 +145,12 @@ class H5Reader:
         if first.dtype.kind == "V":
             return np.asarray(first, order="C").view(np.uint16)
         return np.asarray(first, first.dtype.newbyteorder("="), order="C")  # a scalar stays one
+
+
+@cache
+def _native(dtype: np.dtype[Any]) -> str:
+    """A dtype's name, whatever its byte order. NumPy takes its time for it."""
+    return str(dtype.newbyteorder("="))
 
 
 def _note(
@@ -166,7 +171,8 @@ class SafetensorsReader:
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self._files = Mapped()
-        self._places = {stripped(key): (path, key) for path in paths for key in self._files.open(path, "np").keys()}  # noqa: SIM118
+        files = {str(path): self._files.open(str(path), "np") for path in paths}
+        self._places = {stripped(key): (path, key) for path, file in files.items() for key in file.keys()}  # noqa: SIM118
 
     def names(self) -> list[str]:
         return list(self._places)
@@ -278,7 +284,6 @@ class Output:
             found, wanted = ("a file", "no such file") if name in present else ("no file", "a shard")
             self.problem(name, found, f"{wanted}, as {index.name if self.index else 'a single-file model'} has it")
         self.file_of: dict[str, str] = {}
-        self._open: dict[str, object] = {}
         for name in sorted(present & set(names)):
             self._open_shard(name)
         if self.index is not None:
@@ -288,17 +293,16 @@ class Output:
         self.problems.append(Problem(f"{self.directory / where}", found, wanted, "convert again"))
 
     def _open_shard(self, name: str) -> None:
-        from safetensors import SafetensorError, safe_open
+        from safetensors import SafetensorError
 
         try:
-            shard = safe_open(str(self.directory / name), framework="np")
-            keys, metadata = list(shard.keys()), shard.metadata()  # type: ignore[no-untyped-call]  # no stubs
+            shard = self._mapped.open(self._path(name), "np")
+            keys, metadata = list(shard.keys()), shard.metadata()
         except (SafetensorError, OSError) as error:
             self.problem(name, str(error), "a file that the safetensors library opens")
             return
         if metadata != {"format": "pt"}:
             self.problem(name, f"metadata {metadata}", '{"format": "pt"}')
-        self._open[name] = shard
         for key in keys:
             if key in self.file_of:
                 self.problem(name, f"{key}, which {self.file_of[key]} has too", "each tensor once")
@@ -326,12 +330,14 @@ class Output:
 
     def spec(self, name: str) -> tuple[str, tuple[int, ...]]:
         """A tensor's dtype by its safetensors name, and its shape."""
-        piece = self._open[self.file_of[name]].get_slice(name)  # type: ignore[attr-defined]  # no stubs
-        return piece.get_dtype(), tuple(piece.get_shape())
+        return self._mapped.spec(self._path(self.file_of[name]), name)
 
     def read(self, name: str, box: Box | None = None) -> Array:
         """A tensor, or a part of it; bfloat16 as its 16 raw bits. Safe to call from several threads."""
-        return self._mapped.read(self.directory / self.file_of[name], name, box)
+        return self._mapped.read(self._path(self.file_of[name]), name, box)
+
+    def _path(self, file: str) -> str:
+        return f"{self.directory}/{file}"
 
 
 _SIZES = {"BOOL": 1, "U8": 1, "I8": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2, "I32": 4, "U32": 4, "F32": 4,
