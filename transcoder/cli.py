@@ -5,6 +5,7 @@ Only click is imported at the top: `transcode --help` must answer at once.
 
 from __future__ import annotations
 
+import atexit
 import gc
 import os
 import sys
@@ -268,6 +269,7 @@ def mapping_init(src: Path | str, output: Path | None, **options: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Every failure ends in a documented exit code and one message, never a traceback."""
+    atexit.register(gc.freeze)  # the system takes all back: nothing need be looked for in it once more
     words = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in words
     try:
