@@ -9,8 +9,7 @@ import atexit
 import gc
 import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +24,8 @@ from transcoder.errors import TranscodeError, UsageError
 from transcoder.options import DTYPES, MAX_SHARD_SIZE, MEMORY, PAGE_CACHE
 from transcoder.output import echo, echo_result, progress, receipt_summary
 from transcoder.strictjson import pieces
+
+GARBAGE = 50_000  # objects that may be some before any is looked for
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -80,19 +81,18 @@ _conversion = _options(
 )  # fmt: skip
 
 
-@contextmanager
-def _starting(*, multiplies: bool = False) -> Iterator[None]:
-    """For imports: they stay, so no garbage is looked for in them meanwhile.
+def _multiplies_nothing() -> None:
+    """Before NumPy is imported: OpenBLAS, which comes with it, would start a thread a core."""
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
-    OpenBLAS, which comes with NumPy, would start a thread a core, also for what multiplies no matrices.
+
+def _spare_garbage_collection() -> None:
+    """What is imported and what is known of a model stays, so it is rarely worth while to look for garbage in it.
+
+    At the end the system takes everything back at once.
     """
-    if not multiplies:
-        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.enable()
+    gc.set_threshold(GARBAGE, 50, 50)
+    atexit.register(gc.freeze)
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -112,9 +112,9 @@ def cli() -> None:
 @_json
 def inspect(src: Path | str, as_json: bool, contain: bool | None) -> None:
     """Show what SRC is and every variable in it."""
-    with _starting():
-        from transcoder import show
-        from transcoder.sources import open_source
+    _multiplies_nothing()
+    from transcoder import show
+    from transcoder.sources import open_source
 
     with open_source(src, contain=contain) as source:
         echo_result(as_json, show.source_json(source), lambda: show.source_table(source))
@@ -126,8 +126,8 @@ def inspect(src: Path | str, as_json: bool, contain: bool | None) -> None:
 @_json
 def plan(src: Path | str, as_json: bool, **options: Any) -> None:
     """Show what `convert` would do with SRC. Writes nothing."""
-    with _starting():
-        from transcoder import pipeline, show
+    _multiplies_nothing()
+    from transcoder import pipeline, show
 
     made = pipeline.plan(src, **options)
     echo_result(
@@ -145,8 +145,8 @@ def plan(src: Path | str, as_json: bool, **options: Any) -> None:
 @_json
 def convert(src: Path | str, out: Path | str, as_json: bool, **options: Any) -> None:
     """Convert SRC into the directory OUT, which from_pretrained loads."""
-    with _starting():
-        from transcoder import pipeline
+    _multiplies_nothing()
+    from transcoder import pipeline
 
     with progress("converting", enabled=not as_json) as advance:
         receipt = pipeline.convert(src, out, progress=advance, **options)
@@ -170,9 +170,10 @@ def convert(src: Path | str, out: Path | str, as_json: bool, **options: Any) -> 
 @_json
 def validate(src: Path | str, out: Path, as_json: bool, **options: Any) -> None:
     """Prove that OUT holds the same model as SRC."""
-    with _starting(multiplies=options["level"] != "weights"):
-        from transcoder import show
-        from transcoder.validator import validate as run
+    if options["level"] == "weights":
+        _multiplies_nothing()
+    from transcoder import show
+    from transcoder.validator import validate as run
 
     with progress("validating", enabled=not as_json) as advance:
         report = run(src, out, progress=advance, **options)
@@ -269,7 +270,7 @@ def mapping_init(src: Path | str, output: Path | None, **options: Any) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Every failure ends in a documented exit code and one message, never a traceback."""
-    atexit.register(gc.freeze)  # the system takes all back: nothing need be looked for in it once more
+    _spare_garbage_collection()
     words = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in words
     try:
