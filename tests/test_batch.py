@@ -608,6 +608,33 @@ def test_one_that_needs_the_whole_budget_is_not_overtaken_for_ever(
     assert len(turns[first]) == 1  # its need, as far as the budget can meet it, is all of that
 
 
+# What it leaves to others -------------------------------------------------------------------------------------------
+
+
+def cached(path: Path) -> bool:
+    """Whether the system's page cache has the first byte of a file."""
+    with path.open("rb") as file:
+        try:
+            return os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT) == 1
+        except BlockingIOError:
+            return False
+
+
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="the page cache can be asked on Linux alone")
+@pytest.mark.parametrize("page_cache", ["keep", "drop"])
+def test_neither_source_nor_output_stays_in_the_page_cache_where_it_is_spared(
+    three: Path, tmp_path: Path, page_cache: str
+) -> None:
+    source = three / "model-0" / "tf_model.h5"
+    with source.open("rb") as file:
+        os.fsync(file.fileno())  # what the disk does not have can't be dropped
+    settings = Settings(str(tmp_path / "out"), page_cache=page_cache)
+    weights = tmp_path / "out" / "m" / "model.safetensors"
+    for state in ("done", "skipped"):
+        assert perform(Item("m", str(source.parent)), settings, 1, lambda *_: None).state == state
+        assert [cached(source), cached(weights)] == [page_cache == "keep"] * 2
+
+
 # What it imports, what it says --------------------------------------------------------------------------------------
 
 

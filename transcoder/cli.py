@@ -63,6 +63,8 @@ class _Source(click.Path):
 _source = _Source(path_type=Path)
 _contain = click.option("--contain/--no-contain", default=None, help="Let a process of its own read HDF5 structures "
                         "first, in case that libhdf5 crashes.  [default: for URLs]")  # fmt: skip
+_page_cache = click.option("--page-cache", type=click.Choice(PAGE_CACHE), default="keep", show_default=True,
+                           help="drop: leave the system's page cache to other programs.")  # fmt: skip
 _conversion = _options(
     _contain,
     click.option("--mapping", metavar="FILE|NAME", help="A mapping file, or a shipped mapping by name."),
@@ -76,8 +78,7 @@ _conversion = _options(
                  help="Most memory to take, whatever the model's size."),
     click.option("--threads", type=int, metavar="N",
                  help="Threads that convert.  [default: cores, at most 4, and one for each 10 MB of memory]"),
-    click.option("--page-cache", type=click.Choice(PAGE_CACHE), default="keep", show_default=True,
-                 help="drop: leave the system's page cache to other programs."),
+    _page_cache,
 )  # fmt: skip
 
 
@@ -165,6 +166,7 @@ def convert(src: Path | str, out: Path | str, as_json: bool, **options: Any) -> 
               show_default=True, help="What computes the true outputs; `signature` runs the graph in SRC.")  # fmt: skip
 @click.option("--reference-python", type=_path, metavar="FILE", envvar="TRANSCODE_REFERENCE_PYTHON",
               help="A Python that has tensorflow and transformers 4.  [env: TRANSCODE_REFERENCE_PYTHON]")  # fmt: skip
+@_page_cache
 @click.option("--report", type=_path, metavar="FILE", help="Where the report goes.  [default: OUT/validation.json]")
 @click.option("--page", type=_path, metavar="FILE", help="Also write the report as one HTML page.")
 @_json

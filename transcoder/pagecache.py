@@ -11,7 +11,11 @@ import ctypes
 import errno
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
 
+SPARED = 1 << 27  # bytes of an output that may lie in the page cache meanwhile
 _START, _WAIT = 2, 7  # sync_file_range(2): SYNC_FILE_RANGE_WRITE; that with WAIT_BEFORE and WAIT_AFTER
 _LINUX = sys.platform == "linux"
 _libc = ctypes.CDLL(None, use_errno=True) if _LINUX else None
@@ -49,6 +53,39 @@ def forget(descriptor: int, start: int, length: int) -> None:
     """Let the page cache drop what it holds of a range; what the disk does not have yet stays."""
     if length and hasattr(os, "posix_fadvise"):
         os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
+
+
+@contextmanager
+def sparing(paths: Sequence[Path], progress: Callable[[int, int], None] | None) -> Iterator[Callable[[int, int], None]]:
+    """`progress` of (bytes since the last call, bytes in all), by which the page cache is now and then rid of files.
+
+    What is mapped into memory stays until it no longer is; at the end of the block all goes.
+    """
+    read = 0
+
+    def advance(count: int, total: int) -> None:
+        nonlocal read
+        read += count
+        if read >= SPARED:
+            read = 0
+            _forget_files(paths)
+        if progress is not None:
+            progress(count, total)
+
+    try:
+        yield advance
+    finally:
+        _forget_files(paths)
+
+
+def _forget_files(paths: Sequence[Path]) -> None:
+    for path in paths:
+        with suppress(OSError):  # one that can't be opened is left alone
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            try:
+                forget(descriptor, 0, os.fstat(descriptor).st_size)
+            finally:
+                os.close(descriptor)
 
 
 def _sync_range(descriptor: int, start: int, length: int, flags: int) -> None:

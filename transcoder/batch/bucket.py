@@ -103,7 +103,7 @@ class Bucket:
 
     # Outputs
 
-    def holds(self, record: Record) -> bool:
+    def holds(self, record: Record, *, drop: bool = False) -> bool:
         name = str(record.item["name"])
         now = self.stored(name)
         return bool(record.outputs) and all(

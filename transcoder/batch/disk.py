@@ -95,9 +95,10 @@ class Disk:
 
     # Outputs
 
-    def holds(self, record: Record) -> bool:
+    def holds(self, record: Record, *, drop: bool = False) -> bool:
         output = self.output(str(record.item["name"]))
-        return bool(record.outputs) and all(self._is(output / file, digest) for file, digest in record.outputs.items())
+        outputs = record.outputs.items()
+        return bool(outputs) and all(self._is(output / file, digest, drop=drop) for file, digest in outputs)
 
     def staged(self, name: str, record: Record | None, *, force: bool, needed: int) -> AbstractContextManager[Path]:
         output = self.output(name)
@@ -126,9 +127,9 @@ class Disk:
                 raise _refused(output / file, error) from error
 
     @staticmethod
-    def _is(path: Path, digest: str) -> bool:
+    def _is(path: Path, digest: str, *, drop: bool = False) -> bool:
         try:
-            return not path.is_symlink() and hash_file(path) == digest
+            return not path.is_symlink() and hash_file(path, drop=drop) == digest
         except OSError:
             return False
 

@@ -47,12 +47,21 @@ OPTIONS = ("mapping", "architecture", "config", "dtype", "max_shard_size")
 
 @dataclass(frozen=True)
 class Settings:
-    """What all items of a batch have in common. `validate` is a key of LEVELS; `memory` bounds one item's buffers."""
+    """What all items of a batch have in common. `validate` is a key of LEVELS; `memory` bounds one item's buffers.
+
+    `page_cache` is one of options.PAGE_CACHE.
+    """
 
     out: str
     validate: str = "weights"
     memory: str = MEMORY
     force: bool = False
+    page_cache: str = "keep"
+
+    @property
+    def drop(self) -> bool:
+        """Whether the page cache is to be rid of what was read and written."""
+        return self.page_cache == "drop"
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

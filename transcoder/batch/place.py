@@ -69,8 +69,8 @@ class Place(Protocol):
         """
         ...
 
-    def holds(self, record: Record) -> bool:
-        """Whether every file that was written is there, with the very bytes."""
+    def holds(self, record: Record, *, drop: bool = False) -> bool:
+        """Whether every file that was written is there, with the very bytes. `drop`: see hash_file."""
         ...
 
     def staged(self, name: str, record: Record | None, *, force: bool, needed: int) -> AbstractContextManager[Path]:

@@ -20,6 +20,7 @@ from typing import Any
 from blake3 import blake3
 
 from transcoder.batch.items import OPTIONS, Item
+from transcoder.pagecache import forget
 
 FORMAT = 1
 CHUNK = 8 << 20
@@ -81,16 +82,19 @@ def encoded(record: Record) -> bytes:
 # Digests ------------------------------------------------------------------------------------------------------------
 
 
-def hash_file(path: Path) -> str:
+def hash_file(path: Path, *, drop: bool = False) -> str:
     """blake3 of a file. Not through a mapping: a file that is cut short meanwhile would kill the process.
 
-    Raises OSError.
+    With `drop`, the page cache is rid of it. Raises OSError.
     """
     with path.open("rb", buffering=0) as file:
         large = os.fstat(file.fileno()).st_size > MANY
-        hasher = blake3(max_threads=blake3.AUTO if large else 1)
+        hasher, at = blake3(max_threads=blake3.AUTO if large else 1), 0
         while data := file.read(CHUNK):
             hasher.update(data)
+            if drop:
+                forget(file.fileno(), at, len(data))
+            at += len(data)
     return hasher.hexdigest()
 
 

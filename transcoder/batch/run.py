@@ -145,6 +145,7 @@ def batch(
     *,
     validate: str = "weights",
     memory: str = MEMORY,
+    page_cache: str = "keep",
     force: bool = False,
     workers: int | None = None,
     memory_budget: str | None = None,
@@ -157,19 +158,21 @@ def batch(
 
     `validate` is none, weights, load or all; `memory` bounds each item's buffers, `memory_budget` what all workers
     take together (by default half of what is free), `io_budget` the bytes of weights in work at once. `retries` is
-    how often a passing fault is tried again. With `ray_address` the items are worked on by a Ray cluster.
+    how often a passing fault is tried again. `page_cache` "drop" leaves the system's page cache to others. With
+    `ray_address` the items are worked on by a Ray cluster.
     Raises UsageError or WriteError before anything is begun.
     """
     if validate not in LEVELS:
         raise UsageError("an unknown level", Problem("validate", repr(validate), f"of {', '.join(LEVELS)}", "pick one"))
-    parse_options(memory=memory)
+    parse_options(memory=memory, page_cache=page_cache)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     count = workers if workers is not None else cores
     if count < 1 or retries < 0:
         raise UsageError("an option's value can't be used", Problem("workers, retries", f"{count}, {retries}",
                          "at least one worker, and no fewer than 0 retries", "leave them out"))  # fmt: skip
     budget = parse_size("memory_budget", memory_budget) if memory_budget is not None else _free_memory() // 2
-    settings = Settings(str(out) if "://" in str(out) else str(Path(out).absolute()), validate, memory, force)
+    where = str(out) if "://" in str(out) else str(Path(out).absolute())
+    settings = Settings(where, validate, memory, force, page_cache)
     place = open_place(settings.out)
     place.put(LISTED, json.dumps([item.to_json() for item in todo.items], ensure_ascii=False).encode())
     executor: Executor

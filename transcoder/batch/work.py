@@ -34,6 +34,7 @@ PASSING = frozenset({
     errno.ENETRESET, errno.ENETUNREACH, errno.EHOSTDOWN, errno.EHOSTUNREACH, errno.ESTALE, errno.EREMOTEIO,
 })  # fmt: skip
 CORE = 150 << 20  # bytes that a worker takes before it has read anything
+CHECKED = 150 << 20  # that level `weights` takes of any model
 TORCH = 700 << 20
 
 
@@ -130,19 +131,20 @@ def proven(item: Item, settings: Settings, place: Place, record: Record) -> bool
     the plan that was carried out, it is done too.
     """
     asked = record.state == "done" and set(LEVELS[settings.validate]) <= set(record.levels)
-    if not asked or record.request != request_digest(item) or not place.holds(record):
+    if not asked or record.request != request_digest(item) or not place.holds(record, drop=settings.drop):
         return False
     base = _base(item)
-    if base is not None and not all(_same(base / path, digest) for path, digest in record.inputs.items()):
+    inputs = record.inputs.items()
+    if base is not None and not all(_same(base / path, digest, drop=settings.drop) for path, digest in inputs):
         return False
     if base is None or record.program != program_digest() or record.names != _names(item, place, record):
         return _replanned(item, settings, place, record)
     return True
 
 
-def _same(path: Path, digest: str) -> bool:
+def _same(path: Path, digest: str, *, drop: bool) -> bool:
     try:
-        return hash_file(path) == digest
+        return hash_file(path, drop=drop) == digest
     except OSError:
         return False
 
@@ -177,7 +179,7 @@ def _replanned(item: Item, settings: Settings, place: Place, record: Record) -> 
                 job.plan.digest == record.plan
                 and {*files, *weights, RECEIPT} == record.outputs.keys() - {REPORT}
                 and all(record.outputs[name] == digest for name, digest in files.items())
-                and _identities(item, job) == record.inputs
+                and _identities(item, job, drop=settings.drop) == record.inputs
             )
     except TranscodeError:
         return False  # what is wrong, converting will tell
@@ -194,8 +196,9 @@ def _prepared(item: Item, settings: Settings, place: Place, threads: int) -> Any
     from transcoder.pipeline import prepare
 
     options = parse_options(
-        dtype=item.dtype, max_shard_size=item.max_shard_size, memory=settings.memory, threads=threads
-    )
+        dtype=item.dtype, max_shard_size=item.max_shard_size, memory=settings.memory, threads=threads,
+        page_cache=settings.page_cache,
+    )  # fmt: skip
     return prepare(
         item.source,
         mapping=item.mapping,
@@ -215,12 +218,12 @@ def _need(item: Item, settings: Settings, place: Place) -> int:
 
 
 def need(settings: Settings, buffers: int, largest: int, total: int) -> int:
-    """`weights` holds a variable, what it becomes, what was written and their comparison; `load` the model twice."""
+    """`weights` goes by boxes, and has a record of each tensor; `load` holds the model twice."""
     match settings.validate:
         case "none":
             return CORE + buffers
         case "weights":
-            return CORE + max(buffers, 4 * largest)
+            return CORE + max(buffers, min(CHECKED, 4 * total))
         case _:
             return CORE + TORCH + max(buffers, 4 * largest, 3 * total)
 
@@ -243,7 +246,7 @@ def _convert(
             fill(job, files, stage, lambda count, total: progress("converting", count, total))
             converted = time.perf_counter()
             report = _validate(item, settings, stage, progress) if settings.validate != "none" else None
-            inputs = _identities(item, job)
+            inputs = _identities(item, job, drop=settings.drop)
             if changed := [str(path) for path, state in _states(job).items() if as_opened.get(path) != state]:
                 raise SourceError(
                     "the source changed while it was read",
@@ -252,7 +255,12 @@ def _convert(
                 )  # fmt: skip
             if report is not None:
                 _flush(stage / REPORT)
-            outputs = {path.name: hash_file(path) for path in sorted(stage.iterdir())}
+            # The validator has read all but its own report, and nobody else writes here.
+            known = {name: digest.blake3 for name, digest in report.files.items()} if report is not None else {}
+            outputs = {
+                path.name: known.get(path.name) or hash_file(path, drop=settings.drop)
+                for path in sorted(stage.iterdir())
+            }
             sizes = sum(path.stat().st_size for path in stage.iterdir())
         facts: dict[str, Any] = {
             "architecture": job.plan.architecture,
@@ -290,6 +298,7 @@ def _validate(item: Item, settings: Settings, stage: Path, progress: Progress) -
         mapping=item.mapping,
         source_config=item.config,
         report=stage / REPORT,
+        page_cache=settings.page_cache,
         progress=lambda count, total: progress("validating", count, total),
     )
     if not report.passed:
@@ -331,7 +340,7 @@ def _states(job: Job) -> dict[Location, tuple[int, ...]]:
     return found
 
 
-def _identities(item: Item, job: Job) -> Digests:
+def _identities(item: Item, job: Job, *, drop: bool) -> Digests:
     """blake3 of each file that was read; of a remote one what its server calls its content, or blake3 too."""
     from blake3 import blake3
 
@@ -339,7 +348,7 @@ def _identities(item: Item, job: Job) -> Digests:
     for path in _files(job):
         if isinstance(path, Path):
             try:
-                found[_relative(item, path)] = hash_file(path)
+                found[_relative(item, path)] = hash_file(path, drop=drop)
             except OSError as error:
                 from transcoder.sources.base import unreadable
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from transcoder.options import DTYPES, MAX_SHARD_SIZE, MEMORY
+from transcoder.options import DTYPES, MAX_SHARD_SIZE, MEMORY, PAGE_CACHE
 from transcoder.output import echo, echo_result
 
 FAILED = 7  # the exit code of a batch some of whose items failed
@@ -38,6 +38,13 @@ _path = click.Path(path_type=Path)
     "--max-shard-size", metavar="SIZE", help=f"Most bytes of tensors in one file.  [default: {MAX_SHARD_SIZE}]"
 )
 @click.option("--memory", metavar="SIZE", default=MEMORY, show_default=True, help="Most bytes of one item's buffers.")
+@click.option(
+    "--page-cache",
+    type=click.Choice(PAGE_CACHE),
+    default="keep",
+    show_default=True,
+    help="drop: leave the system's page cache to other programs.",
+)
 @click.option("--workers", type=int, metavar="N", help="Processes.  [default: cores]")
 @click.option(
     "--memory-budget", metavar="SIZE", help="Most bytes that all workers take.  [default: half of what is free]"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib.util
 import platform
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from os import PathLike
 from pathlib import Path
@@ -20,7 +21,8 @@ from transcoder._version import __version__
 from transcoder.errors import PlanError, Problem, TranscodeError, UsageError, ValidationError
 from transcoder.mapping import Table, choose, expand, find_mappings, load_mapping
 from transcoder.modelconfig import ModelConfig, own_config, read_config
-from transcoder.options import DTYPES
+from transcoder.options import DTYPES, parse_options
+from transcoder.pagecache import sparing
 from transcoder.sources import Source, check_unchanged, open_source
 from transcoder.strictjson import pieces
 from transcoder.validator.configuration import differences
@@ -46,6 +48,7 @@ def validate(
     reference_python: str | PathLike[str] | None = None,
     report: str | PathLike[str] | None = None,
     page: str | PathLike[str] | None = None,
+    page_cache: str = "keep",
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Compare a converted directory with its source.
@@ -56,7 +59,8 @@ def validate(
     class, in the interpreter `reference_python` or this one), "numpy", or "auto", the first of these that is at
     hand; "signature" also runs a SavedModel's own graph, which is code: only for files that you trust. The
     report is written to `report`, by default OUT/validation.json, and where `page` names a file, as one HTML page
-    that needs nothing else, with how the values are distributed and how far they are from the source's.
+    that needs nothing else, with how the values are distributed and how far they are from the source's. `page_cache`
+    "drop" rids the system's page cache of both as they are read.
 
     Failing levels are in the report, not raised. Raises SourceError, MappingError or ValidationError where
     there is nothing to compare.
@@ -66,6 +70,8 @@ def validate(
         raise UsageError(
             "an unknown level", Problem("level", str(unknown), f"of {', '.join(LEVELS)}, or all", "pick one")
         )
+    parse_options(page_cache=page_cache)
+    drop = page_cache == "drop"
     directory = Path(output)
     _check_present(directory)
     config = _config(directory)
@@ -81,10 +87,14 @@ def validate(
     candidates = [given] if given is not None else find_mappings(config.model_type, architecture)
     levels: list[Level] = []
     details = Details(statistics=page is not None)
-    with open_source(source) as opened:
+    with ExitStack() as stack:
+        opened = stack.enter_context(open_source(source))
+        if drop:
+            local = [path for path in opened.files() if isinstance(path, Path)]
+            progress = stack.enter_context(sparing([*local, *directory.glob("*.safetensors")], progress))
         original = _original(opened, source_config)
         reader: Reader = reader_for(opened)
-        files = Output(directory)
+        files = stack.enter_context(closing(Output(directory)))
         table, called = choose(candidates, architecture, config.values, reader.names(), str(config.path))
         reader = RenamedReader(reader, called)
         rules = expand(table, architecture, config.over(table.config))
@@ -105,7 +115,7 @@ def validate(
             levels += _running_levels(
                 wanted, files, directory, architecture, made, original, opened, reader, truth, reference_python
             )
-    covered = digest_files(directory)
+    covered = digest_files(directory, drop=drop)
     _check_still(directory, states)
     result = Report(architecture, table.name, levels, _environment(), covered, details)
     contents = result.to_json()

@@ -12,6 +12,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from transcoder.errors import Problem, ValidationError
+from transcoder.pagecache import forget
 
 REPORT = "validation.json"
 # Written for people, before or after the proof; a model is the same with another card.
@@ -44,24 +45,26 @@ def files_below(directory: Path) -> Iterator[Path]:
                 yield path
 
 
-def digest_of(path: Path) -> Digest:
-    """Raises OSError."""
+def digest_of(path: Path, *, drop: bool = False) -> Digest:
+    """With `drop`, the page cache is rid of the file. Raises OSError."""
     hasher, size = blake3(max_threads=THREADS), 0
     buffer = memoryview(bytearray(CHUNK))
     with path.open("rb", buffering=0) as file:
         while count := file.readinto(buffer):
             hasher.update(buffer[:count])
+            if drop:
+                forget(file.fileno(), size, count)
             size += count
     return Digest(size, hasher.hexdigest())
 
 
-def digest_files(directory: Path) -> dict[str, Digest]:
-    """The files that a validation covers, by name relative to the directory.
+def digest_files(directory: Path, *, drop: bool = False) -> dict[str, Digest]:
+    """The files that a validation covers, by name relative to the directory; for `drop` see digest_of.
 
     Raises ValidationError: a file can't be read.
     """
     with _reading(directory):
-        return {name: digest_of(path) for name, path in _covered(directory)}
+        return {name: digest_of(path, drop=drop) for name, path in _covered(directory)}
 
 
 def states_of(directory: Path) -> dict[str, tuple[int, ...]]:

@@ -37,6 +37,10 @@ class Mapped:
             files[path, framework] = safe_open(path, framework=framework)
         return files[path, framework]
 
+    def close(self) -> None:
+        """Let go of what this thread has opened."""
+        self._local.__dict__.clear()
+
     def spec(self, path: str, key: str) -> tuple[str, Shape]:
         """A tensor's dtype by its safetensors name, and its shape."""
         if (path, key) not in self._specs:

@@ -336,6 +336,9 @@ class Output:
         """A tensor, or a part of it; bfloat16 as its 16 raw bits. Safe to call from several threads."""
         return self._mapped.read(self._path(self.file_of[name]), name, box)
 
+    def close(self) -> None:
+        self._mapped.close()
+
     def _path(self, file: str) -> str:
         return f"{self.directory}/{file}"
 
