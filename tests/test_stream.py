@@ -354,8 +354,7 @@ RULES = [
     rule("mask", ["mask"], (5, 3)),
     rule("exact", ["exact"], (300, 500), Cast("float32"), Transpose((1, 0))),
 ]
-BUDGETS = [("1MB", 1), ("1000001", 1), ("2MB", 2), ("3MB", 3), ("4MB", 4), ("7MB", 2), ("64MB", 1), ("64MB", 4),
-           ("10MB", None)]  # fmt: skip
+BUDGETS = [("1MB", 1), ("1000001", 1), ("2MB", 2), ("3MB", 3), ("4MB", 4), ("7MB", 2), ("64MB", 1), ("64MB", 4)]
 
 
 @pytest.fixture(scope="module")
@@ -367,9 +366,8 @@ def arrays() -> dict[str, Array]:
 
 @pytest.mark.parametrize("dtype", ["keep", "float16"])
 def test_files_are_numpys_arrays_whatever_the_threads_and_the_budget(
-    arrays: dict[str, Array], tmp_path: Path, dtype: str, monkeypatch: pytest.MonkeyPatch
+    arrays: dict[str, Array], tmp_path: Path, dtype: str
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(2), raising=False)
     source = in_memory(arrays)
     files: dict[str, bytes] = {}
     for i, (memory, threads) in enumerate(BUDGETS if dtype == "keep" else BUDGETS[::3]):
@@ -380,7 +378,7 @@ def test_files_are_numpys_arrays_whatever_the_threads_and_the_budget(
         plan = plan_of(
             source, RULES, memory=memory, threads=threads, max_shard_size="8MB", dtype=dtype, page_cache=page_cache
         )
-        assert (plan.options.threads, plan.options.ahead) == (threads or 1, threads is None)
+        assert plan.options.threads == threads
         assert plan.peak_bytes <= plan.options.memory
         result, made = written(source, plan, tmp_path / str(i))
         assert result.sources == {name: blake3(array.tobytes()).hexdigest() for name, array in arrays.items()}
@@ -438,23 +436,16 @@ def small_plan(source: Source, rules: Sequence[Assignment], memory: int, threads
         return plan_of(source, rules, memory=memory, threads=threads)
 
 
-@pytest.mark.parametrize("threads", [1, 4, None])
+@pytest.mark.parametrize("threads", [1, 4])
 @pytest.mark.parametrize("reads", [0, 1, 7, 100])
 @pytest.mark.parametrize(
     "error", [SourceError("damaged", Problem("a", "b", "c", "d")), RuntimeError("a bug"), MemoryError()]
 )
 def test_a_source_that_fails_in_the_middle_ends_writing_with_its_own_error(
-    arrays: dict[str, Array],
-    tmp_path: Path,
-    threads: int | None,
-    reads: int,
-    error: Exception,
-    monkeypatch: pytest.MonkeyPatch,
+    arrays: dict[str, Array], tmp_path: Path, threads: int, reads: int, error: Exception
 ) -> None:
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(2), raising=False)
     source = in_memory(arrays)
-    plan = plan_of(source, RULES, memory="4MB" if threads else "10MB", threads=threads)
-    assert plan.options.ahead is (threads is None)
+    plan = plan_of(source, RULES, memory="4MB", threads=threads)
     source.reads_left, source.error = reads, error
     before = threading.active_count()
     assert raised_by(lambda: write_shards(plan, source, tmp_path)) is error

@@ -25,18 +25,13 @@ for _power, _letter in enumerate("KMGT", 1):
 
 @dataclass(frozen=True)
 class Options:
-    """How to convert. Sizes in bytes; `memory` bounds what the process takes beyond what it takes to start.
-
-    Where memory is too short for two threads that convert, a second one reads `ahead`: it hashes what the first will
-    read across.
-    """
+    """How to convert. Sizes in bytes; `memory` bounds what the process takes beyond what it takes to start."""
 
     dtype: str
     max_shard_size: int
     memory: int
     threads: int
     page_cache: str
-    ahead: bool = False
 
     def buffers(self, tensors: int) -> int:
         """The part of `memory` for all threads' buffers; the rest is for the threads and a plan of so many tensors."""
@@ -60,18 +55,16 @@ def parse_options(
         problems.append(Problem("dtype", repr(dtype), f"one of {', '.join(DTYPES)}", "pick one"))
     shard = _size("max_shard_size", max_shard_size, 1, problems)
     budget = _size("memory", memory, LEAST_MEMORY, problems)
-    ahead = False
     if threads is None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         threads = max(1, min(4, cores, budget // A_THREAD))
-        ahead = threads == 1 < cores and budget >= A_THREAD
     if threads < 1:
         problems.append(Problem("threads", str(threads), "at least 1", "leave it out to use the machine's cores"))
     if page_cache not in PAGE_CACHE:
         problems.append(Problem("page_cache", repr(page_cache), f"one of {', '.join(PAGE_CACHE)}", "pick one"))
     if problems:
         raise UsageError("an option's value can't be used", problems)
-    return Options(dtype, shard, budget, min(threads, budget // LEAST_MEMORY), page_cache, ahead)
+    return Options(dtype, shard, budget, min(threads, budget // LEAST_MEMORY), page_cache)
 
 
 def parse_size(name: str, value: str | int) -> int:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from blake3 import blake3
 
-from transcoder.budget import STRIP, Portion, portion
+from transcoder.budget import Portion, portion
 from transcoder.errors import PlanError, Problem
 from transcoder.layout import Shard, lay_out
 from transcoder.mapping import Assignment, DropRule, Table
@@ -78,19 +78,12 @@ class Plan:
 
     def portion(self, entry: Entry) -> Portion:
         """How much of an entry is handled at a time, within one thread's share of the budget."""
-        return portion(entry, self.options.buffers(len(self.entries)) // self.options.threads - self._ahead)
+        return portion(entry, self.options.buffers(len(self.entries)) // self.options.threads)
 
     @property
     def peak_bytes(self) -> int:
         """Bytes of all threads' buffers together, at most."""
-        return (
-            self.options.threads * max((self.portion(entry).nbytes for entry in self.entries), default=0) + self._ahead
-        )
-
-    @property
-    def _ahead(self) -> int:
-        """Bytes of the buffer through which is hashed ahead."""
-        return STRIP if self.options.ahead else 0
+        return self.options.threads * max((self.portion(entry).nbytes for entry in self.entries), default=0)
 
     def to_json(self) -> dict[str, object]:
         """The plan for machines; the same for every thread count and budget."""

@@ -61,10 +61,6 @@ class Digests:
     of: dict[str, str] = field(default_factory=dict)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def conclude(self, name: str, digest: str) -> None:
-        with self.lock:
-            self.of[name] = digest
-
 
 @dataclass(frozen=True)
 class Node:
@@ -101,26 +97,6 @@ def _casts_first(ops: tuple[Op, ...]) -> tuple[Op, ...]:
     return (*head, *casts, *(op for op in tail if not isinstance(op, Cast)))
 
 
-def verify(entry: Entry, source: Source, workspace: Workspace, digests: Digests, portion: Portion) -> None:
-    """Hash, and by that verify, an entry's variables beforehand where their bytes will not pass once and in order.
-
-    Takes a strip of the workspace.
-    """
-    if _in_order(tree(entry), portion.panel, portion.strip):
-        return
-    for spec in entry.sources:
-        if spec.name in digests.of:
-            continue
-        hasher = blake3()
-        step = min(spec.nbytes, portion.strip * spec.dtype.size)
-        with workspace.take(step, BY_NAME["uint8"]) as scratch:
-            for start in range(0, spec.nbytes, max(1, step)):
-                piece = scratch.data[: min(step, spec.nbytes - start)]
-                source.read_into(spec.name, start, piece)
-                hasher.update(piece)
-        digests.conclude(spec.name, hasher.hexdigest())
-
-
 class Stream:
     """Reads one entry's elements in order, hashing each source variable as its bytes pass."""
 
@@ -130,9 +106,14 @@ class Stream:
         self._strip = portion.strip
         self.root = tree(entry)
         self.counts = CastCounts()
-        verify(entry, source, workspace, digests, portion)
-        in_order = _in_order(self.root, portion.panel, portion.strip)
-        self._hashers = {spec.name: blake3() for spec in entry.sources} if in_order else {}
+        self._hashers = {spec.name: blake3() for spec in entry.sources}
+        # A variable whose bytes do not pass once and in order is hashed, and by that verified, first.
+        if not _in_order(self.root, portion.panel, portion.strip):
+            for spec in entry.sources:
+                if spec.name not in digests.of:
+                    self._hash_whole(spec.name, spec.nbytes)
+                    self._conclude(digests, spec.name)
+            self._hashers = {}
 
     @property
     def unchanged(self) -> str | None:
@@ -148,8 +129,20 @@ class Stream:
 
     def conclude(self, digests: Digests) -> None:
         """Call when all elements have been read."""
-        for name, hasher in self._hashers.items():
-            digests.conclude(name, hasher.hexdigest())
+        for name in self._hashers:
+            self._conclude(digests, name)
+
+    def _conclude(self, digests: Digests, name: str) -> None:
+        with digests.lock:
+            digests.of[name] = self._hashers[name].hexdigest()
+
+    def _hash_whole(self, name: str, nbytes: int) -> None:
+        step = min(nbytes, self._strip * self._source.specs[name].dtype.size)
+        with self._workspace.take(step, BY_NAME["uint8"]) as scratch:
+            for start in range(0, nbytes, max(1, step)):
+                piece = scratch.data[: min(step, nbytes - start)]
+                self._source.read_into(name, start, piece)
+                self._hashers[name].update(piece)
 
     def _read(self, node: Node, start: int, out: Array) -> None:
         match node.op:

@@ -7,23 +7,21 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, closing
+from collections.abc import Callable
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from blake3 import blake3
 
-from transcoder.budget import STREAMED, STRIP
+from transcoder.budget import STREAMED
 from transcoder.casting import CastCounts
 from transcoder.errors import Problem, WriteError
 from transcoder.pagecache import forget, preallocate, start_writing, written_and_forgotten
 from transcoder.planner import Entry, Plan
 from transcoder.sources import Source
-from transcoder.stream import Digests, Stream, Workspace, verify
+from transcoder.stream import Digests, Stream, Workspace
 
 Progress = Callable[[int], None]
 HANDED = 1 << 23  # bytes that the disk is told to begin with at a time
@@ -90,6 +88,7 @@ class _Writer:
         self._digests = Digests()
         self._portions = {entry.target.name: plan.portion(entry) for entry in plan.entries}
         self._workspace_bytes = max((portion.nbytes for portion in self._portions.values()), default=0)
+        self._queue = iter(self._order())
 
     def _order(self) -> list[Entry]:
         """What takes long first, so that no thread is left with it at the end; the rest as it lies in the files.
@@ -110,12 +109,8 @@ class _Writer:
 
     def run(self) -> Written:
         threads = min(self._plan.options.threads, max(1, len(self._plan.entries)))
-        with ExitStack() as stack:
-            queue = iter(self._order())
-            if self._plan.options.ahead:
-                queue = stack.enter_context(closing(self._verified(queue)))
-            pool = stack.enter_context(ThreadPoolExecutor(threads, thread_name_prefix="transcode"))
-            futures = [pool.submit(self._work, queue) for _ in range(threads)]
+        with ThreadPoolExecutor(threads, thread_name_prefix="transcode") as pool:
+            futures = [pool.submit(self._work) for _ in range(threads)]
             try:
                 wait(futures, return_when=FIRST_EXCEPTION)
             finally:
@@ -129,28 +124,11 @@ class _Writer:
             {name: self._casts[name] for name in names if name in self._casts},
         )
 
-    def _verified(self, entries: Iterator[Entry]) -> Generator[Entry]:
-        """Entries whose variables have been verified, of each while the one before it is converted."""
-        scratch = Workspace(STRIP)
-
-        def verified(entry: Entry) -> Entry:
-            verify(entry, self._source, scratch, self._digests, self._portions[entry.target.name])
-            return entry
-
-        with ThreadPoolExecutor(1, thread_name_prefix="verify") as thread:
-            waiting: deque[Future[Entry]] = deque()
-            for entry in entries:
-                waiting.append(thread.submit(verified, entry))
-                if len(waiting) > 1:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-
-    def _work(self, queue: Iterator[Entry]) -> None:
+    def _work(self) -> None:
         """One thread's share: tensor after tensor, until there are none."""
         workspace = Workspace(self._workspace_bytes)
-        # Taking the next of a list's iterator is one step, whichever thread does it.
-        for entry in queue:
+        # Taking the next of an iterator is one step, whichever thread does it.
+        for entry in self._queue:
             self._convert(entry, workspace)
             if self._stop.is_set():
                 return
