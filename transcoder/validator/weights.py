@@ -174,7 +174,8 @@ def _unequal(actual: Array, expected: Array, width: int) -> NDArray[np.bool_] | 
 
 def _tiles(a: Array, b: Array) -> Iterator[tuple[Array, Array]]:
     """The same tile of each; of `b`, which lies across, a copy that is near. Each copy takes the place of the last."""
-    near = np.empty((TILE, TILE + PAD), b.dtype)
+    rows, columns = (min(TILE, extent) for extent in a.shape)
+    near = np.empty((columns, rows + PAD), b.dtype)
     for i, j in itertools.product(range(0, a.shape[0], TILE), range(0, a.shape[1], TILE)):
         tile = b[i : i + TILE, j : j + TILE].T
         copy = near[: tile.shape[0], : tile.shape[1]]
