@@ -552,6 +552,35 @@ def test_an_interrupted_batch_ends_with_130_and_leaves_nothing_half_made(
     assert not list(out.rglob("*.lock"))
 
 
+def test_an_interrupted_batch_leaves_nothing_of_a_worker_that_does_not_end_in_time(
+    three: Path, tmp_path: Path, gremlin: Callable[[str], None]
+) -> None:
+    gremlin("""
+import time
+from transcoder import pipeline
+def fill(job, files, stage, progress=None):
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    (stage / "half").write_bytes(b"made")
+    progress(1, 2)
+    time.sleep(60)
+pipeline.fill = fill
+""")
+    out = tmp_path / "out"
+    command = [sys.executable, "-m", "transcoder", "batch", str(three), str(out), "--json"]
+    environment = os.environ | {"PYTHONPATH": f"{ROOT}{os.pathsep}{os.environ['PYTHONPATH']}"}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not list(out.rglob("half")) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+    assert process.returncode == 130
+    assert {path.name for path in out.rglob("*") if path.is_file()} == {"items.json"}
+
+
 # Scheduling ---------------------------------------------------------------------------------------------------------
 
 

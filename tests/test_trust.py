@@ -4,6 +4,9 @@ import fnmatch
 import json
 import os
 import re
+import signal
+import sys
+import time
 from pathlib import Path
 
 import h5py
@@ -97,6 +100,22 @@ class Fatal(RangeFile):
 def test_a_child_that_crashes_is_a_source_error() -> None:
     with Fatal(MODEL) as file, pytest.raises(SourceError, match="SIGSEGV in libhdf5"):
         probe(file, 0, file.size)
+
+
+def test_an_interrupt_does_not_wait_for_the_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = tmp_path / "python"
+    slow.write_text("#!/bin/sh\nexec sleep 60\n")
+    slow.chmod(0o755)
+    monkeypatch.setattr(sys, "executable", str(slow))
+    before = signal.signal(signal.SIGALRM, signal.default_int_handler)
+    began = time.monotonic()
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.2)
+        with RangeFile(MODEL) as file, pytest.raises(KeyboardInterrupt):
+            probe(file, 0, file.size)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert time.monotonic() - began < 30  # of the child's 60 seconds
 
 
 def test_the_child_can_open_no_file(tmp_path: Path) -> None:

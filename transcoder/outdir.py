@@ -109,16 +109,11 @@ def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
 
     `needed` is the number of bytes to come. Raises WriteError: no room, no permission, somebody else at it.
     """
-    _, stage, old, _ = places(output)
+    _, stage, old, lock = places(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
-        with locked(places(output)[-1], output):
-            # What a killed run left: half an output, and what it was to replace.
-            _refuse_other(stage, old)
-            if stage.exists():
-                shutil.rmtree(stage)
-            if old.exists() and not output.exists():
-                old.rename(output)
+        with locked(lock, output):
+            _tidy(output)
             free = shutil.disk_usage(output.parent).free
             if free < needed:
                 raise WriteError(
@@ -140,6 +135,29 @@ def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
                     shutil.rmtree(stage, ignore_errors=True)
     except OSError as error:
         raise _unwritable(output, error) from error
+
+
+def tidied(output: Path) -> None:
+    """Remove what a killed run left half made, its lock too, and put back what it was to replace.
+
+    Raises WriteError: the system refuses, or somebody is at work on it.
+    """
+    try:
+        with locked(places(output)[-1], output):
+            _tidy(output)
+    except FileNotFoundError:
+        pass  # it had made no directory
+    except OSError as error:
+        raise _unwritable(output, error) from error
+
+
+def _tidy(output: Path) -> None:
+    _, stage, old, _ = places(output)
+    _refuse_other(stage, old)
+    if stage.exists():
+        shutil.rmtree(stage)
+    if old.exists() and not output.exists():
+        old.rename(output)
 
 
 def _refuse_other(*places: Path) -> None:

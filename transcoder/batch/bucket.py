@@ -167,6 +167,9 @@ class Bucket:
         before = self.record(name)
         self.keep(name, replace(record, outputs=before.outputs, stored=before.stored) if before else record)
 
+    def tidied(self, name: str) -> None:
+        pass  # an output without a receipt is replaced by whoever does the item next
+
     def hidden(self, name: str) -> tuple[Path, ...]:
         return ()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from pathlib import Path
 from transcoder.batch.place import HOME
 from transcoder.batch.record import Digests, Record, encoded, hash_file, parse_record, record_name
 from transcoder.errors import Problem, WriteError
-from transcoder.outdir import RECEIPT, check_free, locked, places, staged
+from transcoder.outdir import RECEIPT, check_free, locked, places, staged, tidied
 
 
 @dataclass(frozen=True)
@@ -137,11 +136,14 @@ class Disk:
         return {}
 
     def buried(self, name: str, record: Record) -> None:
-        _, partial, *_ = places(self.output(name))
         with suppress(WriteError), self.locked(name):  # if another batch is at it by now, it is that one's
             before = self.record(name)
             self.keep(name, replace(record, outputs=before.outputs if before else {}))
-            shutil.rmtree(partial, ignore_errors=True)
+            tidied(self.output(name))
+
+    def tidied(self, name: str) -> None:
+        with suppress(WriteError, OSError), self.locked(name):
+            tidied(self.output(name))
 
     def hidden(self, name: str) -> tuple[Path, ...]:
         return places(self.output(name))

@@ -88,6 +88,10 @@ class Place(Protocol):
         """Record the failure of an item whose worker died, and remove what it left half made."""
         ...
 
+    def tidied(self, name: str) -> None:
+        """Remove what an item whose worker was stopped left half made, unless somebody else is at it."""
+        ...
+
     def hidden(self, name: str) -> tuple[Path, ...]:
         """The output and its siblings while it is made: no part of a source that they lie beside."""
         ...

@@ -245,6 +245,8 @@ class _Run:
                 self._watcher.tick()
         finally:
             self._executor.close()
+            for name in self._running:  # their workers may not have ended in time to do it
+                self._place.tidied(name)
             self._watcher.end()
         outcomes = sorted(self._outcomes, key=lambda outcome: outcome.item.name)
         return Summary(outcomes, time.monotonic() - begun, todo.notes)

@@ -45,6 +45,9 @@ def probe(file: RangeFile, base: int, size: int, *, memory: int = MEMORY, second
             )
         try:
             _serve(ours, file, base, size)
+        except BaseException:
+            child.kill()  # who interrupts this process won't wait until the child has loaded its libraries
+            raise
         finally:
             ours.close()
             code = child.wait()
