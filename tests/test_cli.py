@@ -301,12 +301,13 @@ main(sys.argv[1:])
 """
 
 
-def test_ctrl_c_while_writing_exits_with_130_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_writing_ends_with_130_and_leaves_nothing(sent: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-c", SLOW, "convert", str(MODEL), str(tmp_path / "out")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "writing\n"
-        process.send_signal(signal.SIGINT)
+        process.send_signal(sent)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "interrupted" in err

@@ -8,6 +8,7 @@ from __future__ import annotations
 import atexit
 import gc
 import os
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -94,6 +95,13 @@ def _spare_garbage_collection() -> None:
     """
     gc.set_threshold(GARBAGE, 50, 50)
     atexit.register(gc.freeze)
+
+
+def _end_as_by_ctrl_c() -> None:
+    """What ends a job on a server, or the terminal under it, leaves as little half made as Ctrl-C does."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # nohup has it ignored
+            signal.signal(number, signal.default_int_handler)
 
 
 @click.group(epilog=EXIT_CODES, context_settings={"help_option_names": ["-h", "--help"]})
@@ -273,6 +281,7 @@ def mapping_init(src: Path | str, output: Path | None, **options: Any) -> None:
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line. Every failure ends in a documented exit code and one message, never a traceback."""
     _spare_garbage_collection()
+    _end_as_by_ctrl_c()
     words = sys.argv[1:] if arguments is None else arguments
     as_json = "--json" in words
     try:

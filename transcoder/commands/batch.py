@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import json
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -83,8 +80,7 @@ def batch(root: str, out: str, dry_run: bool, as_json: bool, page: Path | None, 
         shown = {"items": [item.to_json() for item in todo.mine], "in_all": len(todo.items), "notes": todo.notes}
         echo_result(as_json, shown, lambda: view.listing_table(todo))
         return
-    with _stopped_by_signals():
-        summary = run(todo, out, watcher=view.watcher(as_json=as_json), **options)
+    summary = run(todo, out, watcher=view.watcher(as_json=as_json), **options)
     where = _write_page(page, summary, root) if page else _publish_page(out, _page_name(todo), summary, root)
     if as_json:
         echo(json.dumps({"event": "end", **summary.to_json(), "page": where}, ensure_ascii=False))
@@ -137,17 +133,3 @@ def _write_page(path: Path, summary: Any, root: str) -> str:
 
 def _page_name(todo: Any) -> str:
     return "batch.html" if todo.part is None else f"batch-{todo.part[0]}-of-{todo.part[1]}.html"
-
-
-@contextmanager
-def _stopped_by_signals() -> Iterator[None]:
-    """SIGTERM ends a batch as Ctrl-C does: workers clean up, and nothing is left half made."""
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
