@@ -16,8 +16,10 @@ from pathlib import Path, PurePosixPath
 
 from transcoder.batch.items import Item, check_names, refused
 from transcoder.errors import Problem, SourceError, TranscodeError
-from transcoder.sources import GPT_SHAPES, KERAS3_INDEX, NPZ, Candidate, Source, containers_in
+from transcoder.sources import Source
 from transcoder.sources.base import Location, in_order, unreadable
+from transcoder.sources.candidates import KERAS3_INDEX, Candidate
+from transcoder.sources.detect import GPT_SHAPES, NPZ, containers_in
 from transcoder.sources.remote import locate
 
 # Named as weights, whatever they begin with: a damaged file must fail, not be overlooked.

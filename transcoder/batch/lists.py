@@ -16,8 +16,8 @@ from transcoder.batch.find import weights_of
 from transcoder.batch.items import OPTIONS, Item, check_names
 from transcoder.errors import Problem, TranscodeError, UsageError
 from transcoder.options import parse_options
-from transcoder.sources import candidates_at
 from transcoder.sources.base import in_order, unreadable
+from transcoder.sources.detect import candidates_at
 from transcoder.sources.remote import is_url, locate
 
 SUFFIXES = (".txt", ".list", ".csv", ".jsonl", ".ndjson")
