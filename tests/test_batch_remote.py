@@ -13,6 +13,7 @@ import pytest
 import transcoder
 import zoo
 from cases import Transcode, files
+from web import Hub, hub
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +84,29 @@ def test_from_a_bucket_to_a_bucket(client: Any, tmp_path: Path, transcode: Trans
     assert {name for name, state in again.items() if state == "done"} == {damaged, changed}
     assert {entry["state"] for entry in transcode("status", "s3://bucket/out", "--check", "--json").json} == {"done"}
     assert b"Batch: s3://bucket/zoo" in objects(client, "out")["batch.html"]
+
+
+def test_a_repository_of_the_hub_is_a_root(
+    tmp_path: Path, transcode: Transcode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import fsspec.config
+    import huggingface_hub.constants
+
+    zoo.make(tmp_path / "zoo", 1, 0)
+    (name,) = (str(path.parent.relative_to(tmp_path / "zoo")) for path in (tmp_path / "zoo").rglob("config.json"))
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")
+    with hub(tmp_path / "zoo") as found:
+        monkeypatch.setitem(fsspec.config.conf, "hf", {"endpoint": found.url, "token": False})
+        monkeypatch.setenv("HF_ENDPOINT", found.url)  # the workers'
+        for state in ("done", "skipped"):
+            seen = transcode("batch", "hf://org/model", tmp_path / "out", "--json")
+            assert states(seen.out) == {name: state}
+    (row,) = transcode("status", tmp_path / "out", "--json").json
+    assert row["source"] == f"hf://org/model@{Hub.COMMIT}/{name}/tf_model.h5"
+    transcoder.convert(tmp_path / "zoo" / name, tmp_path / "plain")
+    made, wanted = files(tmp_path / "out" / name), files(tmp_path / "plain")
+    assert made["model.safetensors"] == wanted["model.safetensors"]
 
 
 def test_a_list_names_sources_on_disks_and_servers(client: Any, tmp_path: Path, transcode: Transcode) -> None:

@@ -618,6 +618,8 @@ def test_a_repository_of_the_hub_converts_to_the_bytes_of_the_disk(
             assert str(source.path) == f"hf://org/model@{Hub.COMMIT}/tf_model.h5"
         with pytest.raises(SourceError, match="does not exist"):
             open_source("hf://org/other")
+        with pytest.raises(SourceError, match="no such repository"):
+            open_source("hf://org")
     transcoder.convert(MODEL, tmp_path / "disk")
     assert files(tmp_path / "plain") == files(tmp_path / "revision") == files(tmp_path / "disk")
 

@@ -85,6 +85,8 @@ class Filesystem:
         def commit() -> str:
             from huggingface_hub import HfApi
 
+            if "/" not in key:
+                raise FileNotFoundError(key)  # nothing can be listed there; huggingface_hub says ValueError
             with self._translated(key):
                 place = self._files.resolve_path(key)
                 if not hasattr(place, "repo_id"):
