@@ -14,6 +14,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import transcoder
 from cases import GOLDEN, Arrays, Transcode, files, read_config, rewrite, tensors
@@ -92,6 +93,15 @@ def test_a_directory_without_weights_names_what_is_there(refused: Refused, sourc
     src = source("roberta-model")
     (src / "tf_model.h5").unlink()
     refused(3, src, names=("no TensorFlow weights", "config.json", "tokenizer.json", "tf_model.h5", "saved_model.pb"))
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "pytorch_model.bin", "pytorch_model-00001-of-00002.bin"])
+def test_weights_that_are_pytorchs_already_are_called_so(refused: Refused, source: Source, name: str) -> None:
+    src = source("roberta-model")
+    (src / "tf_model.h5").unlink()
+    save_file({"a": np.zeros(3, "f4")}, src / name, metadata={"format": "pt"})  # as transformers does
+    (src / "a.safetensors").mkdir()
+    refused(3, src, names=("no TensorFlow weights", f"{name} is PyTorch's own"))
 
 
 def test_an_empty_directory_has_no_weights(refused: Refused, tmp_path: Path) -> None:

@@ -7,8 +7,8 @@ from os import PathLike
 from pathlib import Path
 
 from transcoder.errors import Problem, SourceError, printable
-from transcoder.sources.base import Location, Source, unreadable
-from transcoder.sources.detect import NPZ, candidates_at
+from transcoder.sources.base import Location, Source, in_order, unreadable
+from transcoder.sources.detect import NPZ, candidates_at, is_pytorch
 from transcoder.sources.links import refuse_link
 from transcoder.sources.remote import RemotePath, locate, without_collector
 
@@ -78,8 +78,12 @@ def _nothing(path: Location) -> SourceError:
         for file in sorted(path.iterdir()):
             if file.suffix in WEIGHTS:
                 refuse_link(file)
+    remedy = "name the file, the directory or the checkpoint prefix that holds the weights"
     if path.is_dir():
-        names = sorted(file.name for file in path.iterdir())
+        files = in_order(path.iterdir())
+        names = [file.name for file in files]
+        if pytorch := [file.name for file in files if is_pytorch(file)]:
+            remedy = f"{pytorch[0]} is PyTorch's own, which needs no conversion; name the weights if others are meant"
         found = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     else:
         found = "a file that is none of them"
@@ -89,6 +93,6 @@ def _nothing(path: Location) -> SourceError:
             str(path),
             found or "an empty directory",
             "tf_model.h5, a SavedModel (saved_model.pb with variables/) or a checkpoint (*.index with *.data-*)",
-            "name the file, the directory or the checkpoint prefix that holds the weights",
+            remedy,
         ),
     )

@@ -163,6 +163,16 @@ def _is_tensorflow(file: Location) -> bool:
     return layout_of(file) == "tf"
 
 
+def is_pytorch(file: Location) -> bool:
+    """Whether a file holds weights as transformers writes them for PyTorch."""
+    from transcoder.sources.tf_safetensors import layout_of
+
+    if not file.is_file() or leads_out(file):
+        return False
+    pickled = re.fullmatch(r"pytorch_model(-\d{5}-of-\d{5})?\.bin", file.name)
+    return bool(pickled) or (file.suffix == ".safetensors" and layout_of(file) == "pt")
+
+
 def _checkpoints(files: list[Location]) -> list[Candidate]:
     """The checkpoints among the files of a directory."""
     # Other programs have .index files too: one is TensorFlow's by what it ends in, or by the data beside it.
