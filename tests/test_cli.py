@@ -289,8 +289,9 @@ def test_an_interrupt_exits_with_130_and_leaves_nothing(
 
 
 SLOW = """
-import os, sys, time
+import os, signal, sys, time
 from transcoder.cli import main
+signal.signal(signal.SIGHUP, getattr(signal, sys.argv.pop(1)))
 write = os.pwrite
 def slow(*arguments):
     print("writing", flush=True)
@@ -303,7 +304,7 @@ main(sys.argv[1:])
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_while_writing_ends_with_130_and_leaves_nothing(sent: signal.Signals, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", SLOW, "convert", str(MODEL), str(tmp_path / "out")]
+    command = [sys.executable, "-c", SLOW, "SIG_DFL", "convert", str(MODEL), str(tmp_path / "out")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "writing\n"
@@ -313,6 +314,17 @@ def test_a_signal_while_writing_ends_with_130_and_leaves_nothing(sent: signal.Si
     assert "interrupted" in err
     assert "Traceback" not in err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_runs_under_nohup_goes_on_without_its_terminal(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SLOW, "SIG_IGN", "convert", str(MODEL), str(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert (tmp_path / "out" / "model.safetensors").exists()
 
 
 @pytest.mark.parametrize(
@@ -355,7 +367,7 @@ def test_a_terminal_gets_colour_and_progress_with_rate_and_time_left(tmp_path: P
     script = "import os\nos.environ['TERM'] = 'xterm-256color'\nos.environ['COLUMNS'] = '120'\n" + SLOW.replace(
         'print("writing", flush=True)', "pass"
     )
-    command = [sys.executable, "-c", script, "convert", str(MODEL), str(tmp_path / "out")]
+    command = [sys.executable, "-c", script, "SIG_DFL", "convert", str(MODEL), str(tmp_path / "out")]
     with subprocess.Popen(command, stdout=terminal, stderr=terminal) as process:
         os.close(terminal)
         seen = b""
