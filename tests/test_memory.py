@@ -26,7 +26,7 @@ import transcoder.sources.keras_h5, transcoder.sources.tf_checkpoint
 
 directory, memory, threads, dtype, page_cache, limit, local = json.loads(sys.argv[1])
 SIZES = {"embedding": (8000, 512), "wide": (256, 20_000), "tall": (20_000, 256), "fused": (1000, 3000),
-         "heads": (12, 640, 600), "kernel": (3, 3, 1024, 512), "a": (500, 600), "b": (500, 1800)}
+         "heads": (12, 640, 600), "kernel": (3, 3, 1024, 512), "a": (2000, 500), "b": (2000, 1500)}
 
 def rule(target, sources, shape, *ops):
     return Assignment(target, shape, tuple(sources), ops, None, "part", "test.yaml:1")
@@ -55,7 +55,7 @@ rules = [
       for i in range(3)),
     rule("heads", ["heads"], (640, 7200), Transpose((1, 0, 2)), Reshape((640, 7200))),
     rule("kernel", ["kernel"], (512, 1024, 3, 3), Transpose((3, 2, 0, 1))),
-    rule("ab", ["a", "b"], (500, 2400), Transpose((1, 0)), Concat(0), Transpose((1, 0))),
+    rule("ab", ["a", "b"], (2000, 2000), Transpose((1, 0)), Concat(0), Transpose((1, 0))),
 ]
 options = parse_options(memory=memory, threads=threads, dtype=dtype, page_cache=page_cache)
 table = Table("Model", tuple(rules), frozenset(), ())

@@ -283,6 +283,11 @@ def _cut(node: Node, axis: int, start: int, stop: int) -> Node:
     shape = (*node.shape[:axis], stop - start, *node.shape[axis + 1 :])
     if isinstance(node.op, Cast):  # in one go, not run by run
         return Node(node.dtype, shape, node.op, (_cut(node.inputs[0], axis, start, stop),))
+    if isinstance(node.op, Transpose):
+        inner = _cut(node.inputs[0], node.op.perm[axis], start, stop)
+        return Node(node.dtype, shape, node.op, (inner,))
+    if isinstance(node.op, Concat) and node.op.axis != axis:
+        return Node(node.dtype, shape, node.op, tuple(_cut(child, axis, start, stop) for child in node.inputs))
     if isinstance(node.op, Slice) and node.op.axis == axis:
         first = node.op.start
         return Node(node.dtype, shape, Slice(axis, first + start, first + stop), node.inputs)
