@@ -39,8 +39,8 @@ if TYPE_CHECKING:
     from transcoder.validator.validate import Report, validate
 
 _HOMES = {
-    "transcoder.linter": ("check",),
-    "transcoder.evidence": ("verify_receipt",),
+    "transcoder.linter.check": ("check",),
+    "transcoder.evidence.verify": ("verify_receipt",),
     "transcoder.pipeline": ("Receipt", "convert", "plan"),
     "transcoder.errors": (
         "MappingError", "PlanError", "Problem", "PublishError", "SourceError", "TranscodeError", "UsageError",
@@ -49,9 +49,9 @@ _HOMES = {
     "transcoder.mapping": ("load_mapping",),
     "transcoder.planning.planner": ("Plan",),
     "transcoder.pytorch": ("StateDict", "load"),
-    "transcoder.sources": ("Source", "open_source"),
+    "transcoder.sources.open": ("Source", "open_source"),
     "transcoder.tensors": ("TensorSpec",),
-    "transcoder.validator": ("Report", "validate"),
+    "transcoder.validator.validate": ("Report", "validate"),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 
