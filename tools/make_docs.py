@@ -3,7 +3,7 @@
 
 from pathlib import Path
 
-from transcoder.linter import RULES
+from transcoder.linter.check import RULES
 from transcoder.mapping import architecture_names, load_mapping, shipped_names
 from transcoder.mapping.library import ORIGINAL
 from transcoder.mapping.proofs import Proof, proofs
