@@ -24,6 +24,7 @@ import zoo
 from cases import CASES, GOLDEN, Outcome, Transcode, files
 from transcoder import UsageError
 from transcoder.batching import run as running
+from transcoder.batching import schedule
 from transcoder.batching.executors import Event, Finished, Task
 from transcoder.batching.find import find
 from transcoder.batching.items import Item, Settings, part_of
@@ -497,7 +498,7 @@ pipeline.fill = fill
 def test_passing_faults_are_tried_again_and_others_are_not(
     three: Path, tmp_path: Path, transcode: Transcode, gremlin: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(schedule, "FIRST_WAIT", 0.01)
     gremlin(f"""
 import errno
 from transcoder import pipeline

@@ -11,7 +11,7 @@ from html import escape
 from pathlib import Path
 
 from transcoder._version import __version__
-from transcoder.batching.run import Outcome
+from transcoder.batching.outcome import Outcome
 from transcoder.tensors import format_bytes
 
 ORDER = ("failed", "damaged", "at work", "waiting", "done", "skipped")

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from transcoder.batching.items import Item
-
-if TYPE_CHECKING:
-    from transcoder.batching.run import Outcome
+from transcoder.batching.outcome import Outcome
 
 
 class Watcher:

@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transcoder.artifacts import RECEIPT, REPORT
-from transcoder.batching.destination.base import Place, open_place
+from transcoder.batching.destination.base import Destination
+from transcoder.batching.destination.open import open_destination
 from transcoder.batching.items import LEVELS, Item, Settings
 from transcoder.batching.record import Digests, Record, hash_names, program_digest, request_digest
 from transcoder.errors import Problem, SourceError, TranscodeError, ValidationError, WriteError
@@ -61,23 +62,23 @@ def perform(item: Item, settings: Settings, threads: int, progress: Progress, *,
     """
     from transcoder.writing.directory import BusyError
 
-    place = open_place(settings.out)
+    destination = open_destination(settings.out)
     begun = time.perf_counter()
     try:
-        with place.locked(item.name):
-            record = place.record(item.name)
+        with destination.locked(item.name):
+            record = destination.record(item.name)
             try:
-                if record is not None and proven(item, settings, place, record):
+                if record is not None and proven(item, settings, destination, record):
                     return Result("skipped", record.facts)
                 if look:
-                    return Result("look", need=_need(item, settings, place))
-                made = _convert(item, settings, place, record, threads, progress, begun)
+                    return Result("look", need=_need(item, settings, destination))
+                made = _convert(item, settings, destination, record, threads, progress, begun)
             except (TranscodeError, OSError) as error:
                 result = failure(error, item.name, time.perf_counter() - begun)
                 with suppress(WriteError):  # the disk may be what failed
-                    place.keep(item.name, _failed(item, record, result))
+                    destination.save_record(item.name, _failed(item, record, result))
                 return result
-            place.keep(item.name, made)
+            destination.save_record(item.name, made)
             return Result("done", made.facts)
     except BusyError:
         return Result("busy")
@@ -126,21 +127,21 @@ def is_passing(error: BaseException | None) -> bool:
 # Done? --------------------------------------------------------------------------------------------------------------
 
 
-def proven(item: Item, settings: Settings, place: Place, record: Record) -> bool:
+def proven(item: Item, settings: Settings, destination: Destination, record: Record) -> bool:
     """Whether a record proves the item done: what was asked, what was read and what was written are all as they were.
 
     Where the program changed since, or other files came beside the source, the item is planned anew: if that gives
     the plan that was carried out, it is done too.
     """
     asked = record.state == "done" and set(LEVELS[settings.validate]) <= set(record.levels)
-    if not asked or record.request != request_digest(item) or not place.holds(record, drop=settings.drop):
+    if not asked or record.request != request_digest(item) or not destination.holds(record, drop=settings.drop):
         return False
     base = _base(item)
     inputs = record.inputs.items()
     if base is not None and not all(_same(base / path, digest, drop=settings.drop) for path, digest in inputs):
         return False
-    if base is None or record.program != program_digest() or record.names != _names(item, place, record):
-        return _replanned(item, settings, place, record)
+    if base is None or record.program != program_digest() or record.names != _names(item, destination, record):
+        return _replanned(item, settings, destination, record)
     return True
 
 
@@ -156,24 +157,24 @@ def _base(item: Item) -> Path | None:
     return None if "://" in item.source else Path(item.source).absolute().parent
 
 
-def _names(item: Item, place: Place, record: Record) -> str:
+def _names(item: Item, destination: Destination, record: Record) -> str:
     base = _base(item)
     directory = record.facts.get("config_directory")
     if base is None or not isinstance(directory, str):
         return ""
     try:
-        return hash_names(base / directory, (path.name for path in place.hidden(item.name)))
+        return hash_names(base / directory, (path.name for path in destination.reserved_paths(item.name)))
     except OSError:
         return ""
 
 
-def _replanned(item: Item, settings: Settings, place: Place, record: Record) -> bool:
+def _replanned(item: Item, settings: Settings, destination: Destination, record: Record) -> bool:
     from blake3 import blake3
 
     from transcoder.pipeline import small_files
 
     try:
-        with _prepared(item, settings, place, 1) as job:
+        with _prepared(item, settings, destination, 1) as job:
             files = {name: blake3(data).hexdigest() for name, data in small_files(job).items()}
             weights = [shard.file for shard in job.plan.shards]
             same = (
@@ -185,14 +186,16 @@ def _replanned(item: Item, settings: Settings, place: Place, record: Record) -> 
     except TranscodeError:
         return False  # what is wrong, converting will tell
     if same:
-        place.keep(item.name, replace(record, program=program_digest(), names=_names(item, place, record)))
+        destination.save_record(
+            item.name, replace(record, program=program_digest(), names=_names(item, destination, record))
+        )
     return same
 
 
 # Do it --------------------------------------------------------------------------------------------------------------
 
 
-def _prepared(item: Item, settings: Settings, place: Place, threads: int) -> Any:
+def _prepared(item: Item, settings: Settings, destination: Destination, threads: int) -> Any:
     from transcoder.options import parse_options
     from transcoder.pipeline import prepare
 
@@ -205,15 +208,15 @@ def _prepared(item: Item, settings: Settings, place: Place, threads: int) -> Any
         mapping=item.mapping,
         architecture=item.architecture,
         config=item.config,
-        output=place.local(item.name),
+        output=destination.local(item.name),
         contain=True,  # nobody looks at what a batch finds
         options=options,
     )
 
 
-def _need(item: Item, settings: Settings, place: Place) -> int:
+def _need(item: Item, settings: Settings, destination: Destination) -> int:
     """Bytes of memory that the item takes: the plan's buffers, and what its validation holds."""
-    with _prepared(item, settings, place, 1) as job:
+    with _prepared(item, settings, destination, 1) as job:
         largest = max((entry.target.nbytes for entry in job.plan.entries), default=0)
         return need(settings, job.plan.peak_bytes, largest, job.plan.nbytes)
 
@@ -230,19 +233,25 @@ def need(settings: Settings, buffers: int, largest: int, total: int) -> int:
 
 
 def _convert(
-    item: Item, settings: Settings, place: Place, before: Record | None, threads: int, progress: Progress, begun: float
+    item: Item,
+    settings: Settings,
+    destination: Destination,
+    before: Record | None,
+    threads: int,
+    progress: Progress,
+    begun: float,
 ) -> Record:
     from transcoder.pipeline import fill, room_for, small_files
     from transcoder.writing.directory import check_paths
 
-    output = place.local(item.name)
+    output = destination.local(item.name)
     if output is not None and _base(item) is not None:
         check_paths(Path(item.source), output)
     request = request_digest(item)
-    with _prepared(item, settings, place, threads) as job:
+    with _prepared(item, settings, destination, threads) as job:
         as_opened = _states(job)
         files = small_files(job)
-        inside = place.staged(item.name, before, force=settings.force, needed=room_for(job, files))
+        inside = destination.staged(item.name, before, force=settings.force, needed=room_for(job, files))
         with inside as stage:
             fill(job, files, stage, lambda count, total: progress("converting", count, total))
             converted = time.perf_counter()
@@ -281,7 +290,7 @@ def _convert(
             inputs=inputs, outputs=outputs, facts=facts,
             validated={"levels": [{"name": x.name, "verdict": x.verdict} for x in report.levels]} if report else {},
         )  # fmt: skip
-    return replace(record, names=_names(item, place, record), stored=place.stored(item.name))
+    return replace(record, names=_names(item, destination, record), stored=destination.stored_digests(item.name))
 
 
 def _validate(item: Item, settings: Settings, stage: Path, progress: Progress) -> Report:

@@ -12,10 +12,10 @@ HOME = ".transcode-batch"  # below OUT: records, locks, and the list of items
 LISTED = "items.json"  # what the last batch was to do
 
 
-class Place(Protocol):
+class Destination(Protocol):
     """An OUT: outputs by the names of their items, a record for each, and small files."""
 
-    def shown(self, name: str) -> str:
+    def display_name(self, name: str) -> str:
         """An output as messages call it."""
         ...
 
@@ -34,7 +34,7 @@ class Place(Protocol):
         """Whether somebody is at work on an item now, as far as the place can tell."""
         ...
 
-    def began(self) -> bool:
+    def has_batches(self) -> bool:
         """Whether a batch has ever written here."""
         ...
 
@@ -44,7 +44,7 @@ class Place(Protocol):
         """All records, by the names of their items."""
         ...
 
-    def keep(self, name: str, record: Record) -> None:
+    def save_record(self, name: str, record: Record) -> None:
         """Put a record in the place of the one before.
 
         Raises WriteError.
@@ -62,7 +62,7 @@ class Place(Protocol):
         """
         ...
 
-    def publish(self, name: str, data: bytes) -> str:
+    def write_file(self, name: str, data: bytes) -> str:
         """Write a file beside the outputs, whole or not at all; returns where it is.
 
         Raises WriteError.
@@ -80,34 +80,18 @@ class Place(Protocol):
         """
         ...
 
-    def stored(self, name: str) -> Digests:
+    def stored_digests(self, name: str) -> Digests:
         """What the place itself says identifies the content of an output's files, if it says anything."""
         ...
 
-    def buried(self, name: str, record: Record) -> None:
+    def record_death(self, name: str, record: Record) -> None:
         """Record the failure of an item whose worker died, and remove what it left half made."""
         ...
 
-    def tidied(self, name: str) -> None:
+    def clean_up(self, name: str) -> None:
         """Remove what an item whose worker was stopped left half made, unless somebody else is at it."""
         ...
 
-    def hidden(self, name: str) -> tuple[Path, ...]:
+    def reserved_paths(self, name: str) -> tuple[Path, ...]:
         """The output and its siblings while it is made: no part of a source that they lie beside."""
         ...
-
-
-def open_place(out: str) -> Place:
-    """The place of an OUT, a path or a URL.
-
-    Raises UsageError: a URL that can't be written to.
-    """
-    from transcoder.sources.remote.path import is_url
-
-    if is_url(out) and not out.startswith("file://"):
-        from transcoder.batching.destination.bucket import Bucket
-
-        return Bucket.at(out)
-    from transcoder.batching.destination.disk import Disk
-
-    return Disk(Path(out.removeprefix("file://")))

@@ -49,7 +49,7 @@ class Bucket:
             ) from None  # fmt: skip
         return cls(files, str(top).rstrip("/"), redacted(url).rstrip("/"))
 
-    def shown(self, name: str) -> str:
+    def display_name(self, name: str) -> str:
         return f"{self.url}/{name}"
 
     def local(self, name: str) -> Path | None:
@@ -62,7 +62,7 @@ class Bucket:
     def busy(self, name: str) -> bool:
         return False
 
-    def began(self) -> bool:
+    def has_batches(self) -> bool:
         return bool(self._names(f"{self.top}/{HOME}"))
 
     # Records
@@ -79,7 +79,7 @@ class Bucket:
         known = [record for data in found if data is not None and (record := parse_record(data)) is not None]
         return sorted(known, key=lambda record: str(record.item["name"]))
 
-    def keep(self, name: str, record: Record) -> None:
+    def save_record(self, name: str, record: Record) -> None:
         self.put(self._record(name), encoded(record))
 
     def get(self, name: str) -> bytes | None:
@@ -92,7 +92,7 @@ class Bucket:
     def put(self, name: str, data: bytes) -> None:
         self._write(f"{HOME}/{name}", data)
 
-    def publish(self, name: str, data: bytes) -> str:
+    def write_file(self, name: str, data: bytes) -> str:
         self._write(name, data)
         return f"{self.url}/{name}"
 
@@ -105,7 +105,7 @@ class Bucket:
 
     def holds(self, record: Record, *, drop: bool = False) -> bool:
         name = str(record.item["name"])
-        now = self.stored(name)
+        now = self.stored_digests(name)
         return bool(record.outputs) and all(
             now.get(file) == record.stored.get(file, "") if record.stored.get(file) else self._same(name, file, digest)
             for file, digest in record.outputs.items()
@@ -117,7 +117,7 @@ class Bucket:
         except FileNotFoundError:
             return False
 
-    def stored(self, name: str) -> Digests:
+    def stored_digests(self, name: str) -> Digests:
         found: Digests = {}
         try:
             entries = self.files.ls(f"{self.top}/{name}", detail=True)
@@ -136,7 +136,7 @@ class Bucket:
         if there and record is None and RECEIPT not in there and not force:
             raise WriteError(
                 "the output holds files that are not ours",
-                Problem(self.shown(name), ", ".join(sorted(there)[:8]), "nothing, or what a batch wrote",
+                Problem(self.display_name(name), ", ".join(sorted(there)[:8]), "nothing, or what a batch wrote",
                         "choose another output, or pass --force"),
             )  # fmt: skip
         stage = Path(tempfile.mkdtemp(prefix="transcode-"))
@@ -163,14 +163,14 @@ class Bucket:
             for file in files:
                 self.files.put_file(str(stage / file), f"{self.top}/{name}/{file}")
 
-    def buried(self, name: str, record: Record) -> None:
+    def record_death(self, name: str, record: Record) -> None:
         before = self.record(name)
-        self.keep(name, replace(record, outputs=before.outputs, stored=before.stored) if before else record)
+        self.save_record(name, replace(record, outputs=before.outputs, stored=before.stored) if before else record)
 
-    def tidied(self, name: str) -> None:
+    def clean_up(self, name: str) -> None:
         pass  # an output without a receipt is replaced by whoever does the item next
 
-    def hidden(self, name: str) -> tuple[Path, ...]:
+    def reserved_paths(self, name: str) -> tuple[Path, ...]:
         return ()
 
     def _names(self, directory: str) -> set[str]:
@@ -187,8 +187,7 @@ class Bucket:
         except WriteError:
             raise
         except Exception as error:
-            raise WriteError(
-                "the output can't be written",
-                Problem(self.shown(name), redacted(f"{type(error).__name__}: {error}"), "a place that can be written",
-                        "check the URL, the credentials and what they may write"),
-            ) from error  # fmt: skip
+            found = redacted(f"{type(error).__name__}: {error}")
+            remedy = "check the URL, the credentials and what they may write"
+            problem = Problem(self.display_name(name), found, "a writable object store", remedy)
+            raise WriteError("the output can't be written", problem) from error

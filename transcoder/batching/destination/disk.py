@@ -25,13 +25,13 @@ class Disk:
     def output(self, name: str) -> Path:
         return self.top / name
 
-    def shown(self, name: str) -> str:
+    def display_name(self, name: str) -> str:
         return str(self.top / name)
 
     def local(self, name: str) -> Path | None:
         return self.top / name
 
-    def began(self) -> bool:
+    def has_batches(self) -> bool:
         return (self.top / HOME).is_dir()
 
     @contextmanager
@@ -68,14 +68,14 @@ class Disk:
         found = [parse_record(path.read_bytes()) for path in (self.top / HOME / "items").glob("*.json")]
         return sorted((record for record in found if record), key=lambda record: str(record.item["name"]))
 
-    def keep(self, name: str, record: Record) -> None:
+    def save_record(self, name: str, record: Record) -> None:
         # Not flushed to the disk: to lose one costs doing the item again.
         self.put(f"items/{record_name(name)}.json", encoded(record))
 
     def put(self, name: str, data: bytes) -> None:
-        self.publish(f"{HOME}/{name}", data)
+        self.write_file(f"{HOME}/{name}", data)
 
-    def publish(self, name: str, data: bytes) -> str:
+    def write_file(self, name: str, data: bytes) -> str:
         path = self.top / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -130,18 +130,18 @@ class Disk:
         except OSError:
             return False
 
-    def stored(self, name: str) -> Digests:
+    def stored_digests(self, name: str) -> Digests:
         return {}
 
-    def buried(self, name: str, record: Record) -> None:
+    def record_death(self, name: str, record: Record) -> None:
         with suppress(WriteError), self.locked(name):  # if another batch is at it by now, it is that one's
             before = self.record(name)
-            self.keep(name, replace(record, outputs=before.outputs if before else {}))
+            self.save_record(name, replace(record, outputs=before.outputs if before else {}))
             tidied(self.output(name))
 
-    def tidied(self, name: str) -> None:
+    def clean_up(self, name: str) -> None:
         with suppress(WriteError, OSError), self.locked(name):
             tidied(self.output(name))
 
-    def hidden(self, name: str) -> tuple[Path, ...]:
+    def reserved_paths(self, name: str) -> tuple[Path, ...]:
         return places(self.output(name))
