@@ -14,7 +14,7 @@ import pytest
 
 import transcoder
 from cases import CASES, GOLDEN, Outcome, Transcode
-from transcoder import cli
+from transcoder.cli import entry as cli
 
 # A job in the background is started with Ctrl-C ignored, and so would be every process that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -578,7 +578,7 @@ def test_a_disk_that_fills_up_midway_leaves_the_earlier_output(
 
 HALTED = """
 import os, sys
-from transcoder.cli import main
+from transcoder.cli.entry import main
 write, count = os.pwrite, 0
 def halt(*arguments):
     global count

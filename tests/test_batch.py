@@ -23,13 +23,13 @@ import zoo
 from cases import CASES, GOLDEN, Outcome, Transcode, files
 from tools.faults import batches as faults
 from transcoder import UsageError
-from transcoder.batch import run as running
-from transcoder.batch.executors import Event, Finished, Task
-from transcoder.batch.find import find
-from transcoder.batch.items import Item, Settings, part_of
-from transcoder.batch.lists import read_list
-from transcoder.batch.run import Listing, batch, listing
-from transcoder.batch.work import Result, is_passing, perform
+from transcoder.batching import run as running
+from transcoder.batching.executors import Event, Finished, Task
+from transcoder.batching.find import find
+from transcoder.batching.items import Item, Settings, part_of
+from transcoder.batching.lists import read_list
+from transcoder.batching.run import Listing, batch, listing
+from transcoder.batching.work import Result, is_passing, perform
 from transcoder.sources import containers
 
 ROOT = Path(__file__).parent.parent
@@ -87,7 +87,9 @@ def gremlin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], 
         directory = tmp_path / "gremlin"
         directory.mkdir()
         head = "import ctypes, os, signal, sys\nfrom pathlib import Path\n"
-        guard = "if 'transcoder.batch.worker' in ' '.join(sys.orig_argv):\n    from transcoder.batch import work\n"
+        guard = (
+            "if 'transcoder.batching.worker' in ' '.join(sys.orig_argv):\n    from transcoder.batching import work\n"
+        )
         body = "\n".join(f"    {line}" for line in script.strip().splitlines())
         (directory / "sitecustomize.py").write_text(head + guard + body + "\n")
         monkeypatch.setenv("PYTHONPATH", f"{directory}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
@@ -670,8 +672,8 @@ def test_neither_source_nor_output_stays_in_the_page_cache_where_it_is_spared(
 def test_converting_and_validating_weights_imports_no_torch(three: Path, tmp_path: Path) -> None:
     script = """
 import sys
-from transcoder.batch.items import Item, Settings
-from transcoder.batch.work import perform
+from transcoder.batching.items import Item, Settings
+from transcoder.batching.work import perform
 said = perform(Item("m", sys.argv[1]), Settings(sys.argv[2]), 1, lambda *_: None)
 assert said.state == "done", said
 banned = {"tensorflow", "keras", "torch", "transformers", "multiprocessing", "ray", "fsspec"}
@@ -686,8 +688,8 @@ def test_finding_an_item_done_imports_no_reader(three: Path, tmp_path: Path) -> 
     assert perform(Item("m", str(three / "model-0")), settings, 1, lambda *_: None).state == "done"
     script = """
 import sys
-from transcoder.batch.items import Item, Settings
-from transcoder.batch.work import perform
+from transcoder.batching.items import Item, Settings
+from transcoder.batching.work import perform
 assert perform(Item("m", sys.argv[1]), Settings(sys.argv[2]), 1, lambda *_: None).state == "skipped"
 assert not {"h5py", "torch"} & sys.modules.keys()
 """

@@ -18,7 +18,7 @@ from tools.golden.originals.big_transfer import big_transfer
 from transcoder.mapping import expand, load_mapping
 from transcoder.mapping.values import settle
 from transcoder.options import parse_options
-from transcoder.planner import make_plan
+from transcoder.planning.planner import make_plan
 from transcoder.tensors import BY_NAME, TensorSpec
 
 RELEASE = GOLDEN / "originals" / "bit-tf1" / "BitModel"

@@ -40,8 +40,9 @@ from build import (
 from cases import Transcode
 from tools.docs import tables
 from transcoder.errors import SourceError
-from transcoder.sources import containers, open_source
+from transcoder.sources import containers
 from transcoder.sources.names import is_training_state
+from transcoder.sources.open import open_source
 from transcoder.validator.reading import reader_for
 
 CONTAINERS = GOLDEN / "containers"
@@ -881,7 +882,7 @@ def test_the_registry_says_of_each_golden_case_what_it_is_read_as() -> None:
 
 
 def test_every_kind_of_source_is_in_the_registry() -> None:
-    text = "".join(path.read_text() for path in (ROOT / "transcoder" / "sources").glob("*.py"))
+    text = "".join(path.read_text() for path in (ROOT / "transcoder" / "sources").rglob("*.py"))
     for kind in {container.kind for container in containers.CONTAINERS}:
         assert f'"{kind}"' in text
     kinds = {line.split('"')[1] for line in text.splitlines() if line.startswith('    kind = "')}

@@ -14,7 +14,7 @@ import pytest
 
 import transcoder
 from cases import Transcode
-from transcoder import cli
+from transcoder.cli import entry as cli
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"

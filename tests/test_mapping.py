@@ -13,6 +13,7 @@ from blake3 import blake3
 
 from build import Array, in_memory
 from transcoder.errors import MappingError, PlanError, Problem
+from transcoder.files.strictjson import pieces
 from transcoder.mapping import (
     architecture_names,
     choose,
@@ -27,10 +28,9 @@ from transcoder.mapping.expressions import ExpressionError, Value, evaluate, fil
 from transcoder.mapping.lint import lint
 from transcoder.mapping.values import settle
 from transcoder.options import parse_options
-from transcoder.planner import Plan, make_plan
-from transcoder.strictjson import pieces
+from transcoder.planning.planner import Plan, make_plan
 from transcoder.tensors import BY_NAME, TensorSpec
-from transcoder.write import write_shards
+from transcoder.writing.shards import write_shards
 
 Shapes = dict[str, tuple[int, ...]]
 Write = Callable[..., Path]

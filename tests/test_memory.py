@@ -18,11 +18,11 @@ from build import InMemory
 from transcoder.mapping import Assignment, Table
 from transcoder.ops import Cast, Concat, Reshape, Slice, Transpose
 from transcoder.options import parse_options
-from transcoder.planner import make_plan
+from transcoder.planning.planner import make_plan
 from transcoder.sources.base import Extent, RangeFile
 from transcoder.tensors import BY_NAME, TensorSpec
-from transcoder.write import write_shards
-import transcoder.sources.keras_h5, transcoder.sources.tf_checkpoint
+from transcoder.writing.shards import write_shards
+import transcoder.sources.hdf5.keras2, transcoder.sources.tf.checkpoint
 
 directory, memory, threads, dtype, page_cache, limit, local = json.loads(sys.argv[1])
 SIZES = {"embedding": (8000, 512), "wide": (256, 20_000), "tall": (20_000, 256), "fused": (1000, 3000),

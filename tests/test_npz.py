@@ -13,10 +13,10 @@ import pytest
 
 from build import read
 from cases import GOLDEN, Transcode
-from transcoder.batch.find import find
+from transcoder.batching.find import find
 from transcoder.errors import SourceError
-from transcoder.sources import open_source
 from transcoder.sources.base import RangeFile
+from transcoder.sources.open import open_source
 from transcoder.sources.zips import member, unpack
 from transcoder.validator.reading import reader_for
 

@@ -22,8 +22,8 @@ import transcoder
 from cases import GOLDEN, Transcode, files, read_config, tensors
 from hub import SIGNATURE, TOKEN, Hub
 from tokenizers_made import write_tokenizer
-from transcoder.frontmatter import read_card, with_metadata
-from transcoder.publish import prepare, publish
+from transcoder.publishing.publish import prepare, publish
+from transcoder.repository.front_matter import read_card, with_metadata
 
 CASE = "roberta-masked-lm"
 REPO = "me/roberta-tiny"
@@ -198,13 +198,13 @@ def test_only_known_calls_are_made_and_each_large_file_is_sent_once(tf_repositor
 COMMAND = """
 import sys
 sys.modules["transformers"] = None
-from transcoder.cli import main
+from transcoder.cli.entry import main
 main(sys.argv[1:])
 """
 KILLED = """
 import sys
 sys.modules["transformers"] = None
-from transcoder.publish import prepare, publish
+from transcoder.publishing import prepare, publish
 publish(prepare(sys.argv[1], sys.argv[2], create_pr=sys.argv[3] == "pull-request"))
 """
 
@@ -473,7 +473,7 @@ def test_a_broken_pair_of_comments_is_refused(directory: Path, transcode: Transc
 
 
 def test_names_of_the_source_can_not_break_out_of_the_card(directory: Path) -> None:
-    from transcoder.publish.section import make_section, with_section, without_section
+    from transcoder.publishing.card_section import make_section, with_section, without_section
 
     receipt = json.loads((directory / "transcode.json").read_text())
     report = json.loads((directory / "validation.json").read_text())

@@ -29,7 +29,8 @@ from build import Array, numbers, read, write_bundle, write_keras
 from cases import CONTAINERS, GOLDEN, Transcode, files
 from transcoder import SourceError, UsageError, open_source
 from transcoder.sources import containers
-from transcoder.sources.remote import http, locate, ranges, retry
+from transcoder.sources.remote import http, ranges, retry
+from transcoder.sources.remote.path import locate
 from web import Hub, Request, Site, hub, website
 
 MODEL = GOLDEN / "roberta-model"
@@ -664,7 +665,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(missing: s
     program = f"""
         import sys
         sys.modules[{missing!r}] = None
-        from transcoder.cli import main
+        from transcoder.cli.entry import main
         main(["inspect", {url!r}])
     """
     ended = subprocess.run(

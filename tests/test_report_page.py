@@ -19,7 +19,7 @@ import transcoder
 from browser import Page, browser
 from cases import GOLDEN, Transcode
 from transcoder.validator.details import Details
-from transcoder.validator.page import render
+from transcoder.validator.page.build import render
 
 ROOT = Path(__file__).parent.parent
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "report.schema.json").read_text(encoding="utf-8"))

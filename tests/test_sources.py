@@ -39,8 +39,8 @@ from build import (
     write_keras,
 )
 from transcoder.errors import SourceError
-from transcoder.sources import Source, open_source
 from transcoder.sources.names import stripped, tidy
+from transcoder.sources.open import Source, open_source
 from transcoder.tensors import TensorSpec
 
 CONTAINERS = {

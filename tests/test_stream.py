@@ -18,23 +18,25 @@ from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
 from build import Array, InMemory, in_memory, numbers, raised_by, read, write_bundle
-from transcoder import budget, pagecache, stream
-from transcoder import write as writing
-from transcoder.budget import portion
-from transcoder.casting import CastCounts, cast_into
 from transcoder.errors import Problem, SourceError, WriteError
+from transcoder.files import pagecache
 from transcoder.mapping import Assignment, Table
 from transcoder.ops import Cast, Concat, Op, Reshape, Slice, Squeeze, Transpose, ZeroRows, infer_all
 from transcoder.options import parse_options
-from transcoder.planner import Entry, Plan, make_plan
-from transcoder.sources import Source, open_source
-from transcoder.stream import Digests, Stream, Workspace
+from transcoder.planning import budget
+from transcoder.planning.budget import portion
+from transcoder.planning.planner import Entry, Plan, make_plan
+from transcoder.sources.open import Source, open_source
 from transcoder.tensors import BY_NAME, TensorSpec
-from transcoder.transpose import copy_strided
 from transcoder.validator.boxes import slices, split, whole
 from transcoder.validator.reading import SourceReader
 from transcoder.validator.recompute import Expected
-from transcoder.write import Written, write_shards
+from transcoder.writing import shards as writing
+from transcoder.writing import stream
+from transcoder.writing.casting import CastCounts, cast_into
+from transcoder.writing.shards import Written, write_shards
+from transcoder.writing.stream import Digests, Stream, Workspace
+from transcoder.writing.transpose import copy_strided
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 HALF = Cast("float16")
@@ -432,7 +434,7 @@ def test_several_chains_at_once_write_what_numpy_makes(
 
 def small_plan(source: Source, rules: Sequence[Assignment], memory: int, threads: int) -> Plan:
     """A plan under a budget below what the options allow, and free of the rule that slices tile."""
-    with patch("transcoder.options.LEAST_MEMORY", 1), patch("transcoder.planner._tiles", lambda *_: True):
+    with patch("transcoder.options.LEAST_MEMORY", 1), patch("transcoder.planning.planner._tiles", lambda *_: True):
         return plan_of(source, rules, memory=memory, threads=threads)
 
 
@@ -472,7 +474,7 @@ def test_an_interrupted_conversion_writes_no_further(arrays: dict[str, Array], t
     assert sum(steps) < plan.nbytes
 
 
-@pytest.mark.parametrize("where", ["os.pwrite", "os.fsync", "transcoder.write.preallocate"])
+@pytest.mark.parametrize("where", ["os.pwrite", "os.fsync", "transcoder.writing.shards.preallocate"])
 def test_a_disk_that_fails_is_a_write_error(arrays: dict[str, Array], tmp_path: Path, where: str) -> None:
     source = in_memory(arrays)
     plan = plan_of(source, RULES)

@@ -17,15 +17,15 @@ from hypothesis import strategies as st
 
 import transcoder
 from cases import GOLDEN
-from transcoder import strictjson
 from transcoder.errors import LONGEST, MOST, Problem, SourceError, printable
-from transcoder.layout import index_json, lay_out
+from transcoder.files import strictjson
+from transcoder.files.links import leads_to
 from transcoder.mapping.glob import matches
+from transcoder.planning.layout import index_json, lay_out
 from transcoder.sources.base import RangeFile
-from transcoder.sources.links import leads_to
-from transcoder.sources.probe import probe
+from transcoder.sources.hdf5.probe import probe
 from transcoder.tensors import BY_NAME, TensorSpec
-from transcoder.write import disk_error
+from transcoder.writing.shards import disk_error
 
 MODEL = GOLDEN / "roberta-model" / "tf_model.h5"
 FOUND = Path(__file__).parent / "hostile" / "found"

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from transcoder.validator import truth_numpy
+from transcoder.validator.truth import numpy_forward
 
 GOLDEN = Path(__file__).parent / "golden"
 MOST_ERROR = 2e-5
@@ -61,13 +61,13 @@ class Golden:
             self.variables[path.split("/", 2)[2].removesuffix(":0")] = node[()]
 
     def forward(self, **config: object) -> Arrays:
-        return truth_numpy.forward(self.variables.__getitem__, self.config | config, self.architecture, self.inputs)
+        return numpy_forward.forward(self.variables.__getitem__, self.config | config, self.architecture, self.inputs)
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_every_output_is_tensorflows(name: str) -> None:
     golden = Golden(name)
-    assert truth_numpy.supports(golden.config["model_type"], golden.architecture)
+    assert numpy_forward.supports(golden.config["model_type"], golden.architecture)
     outputs = golden.forward()
     assert golden.outputs
     assert golden.outputs.keys() <= outputs.keys()
@@ -86,7 +86,7 @@ def test_every_variable_of_the_model_is_read(name: str) -> None:
         seen.add(variable)
         return golden.variables[variable]
 
-    truth_numpy.forward(read, golden.config, golden.architecture, golden.inputs)
+    numpy_forward.forward(read, golden.config, golden.architecture, golden.inputs)
     assert seen == golden.variables.keys()
 
 
@@ -117,7 +117,7 @@ def test_mask_and_token_types_default_to_ones_and_zeros() -> None:
 def test_a_vocabulary_larger_than_a_block_is_decoded_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     golden = Golden("roberta-masked-lm")
     whole = golden.forward()["logits"]
-    monkeypatch.setattr(truth_numpy, "_WIDEN_ROWS", 7)
+    monkeypatch.setattr(numpy_forward, "_WIDEN_ROWS", 7)
     assert np.allclose(golden.forward()["logits"], whole, rtol=0, atol=1e-12)
 
 
@@ -129,14 +129,14 @@ def test_erf_is_the_standard_librarys() -> None:
         ]
     )
     wanted = np.array([math.erf(value) for value in values])
-    assert np.abs(truth_numpy.erf(values) - wanted).max() <= 2e-15
-    assert np.isnan(truth_numpy.erf(np.array([np.nan]))).all()
+    assert np.abs(numpy_forward.erf(values) - wanted).max() <= 2e-15
+    assert np.isnan(numpy_forward.erf(np.array([np.nan]))).all()
 
 
 def test_known_and_unknown_architectures() -> None:
-    assert truth_numpy.supports("roberta-prelayernorm", "RobertaPreLayerNormForCausalLM")
-    assert not truth_numpy.supports("roberta", "XLMRobertaModel")
-    assert not truth_numpy.supports("bert", "BertModel")
+    assert numpy_forward.supports("roberta-prelayernorm", "RobertaPreLayerNormForCausalLM")
+    assert not numpy_forward.supports("roberta", "XLMRobertaModel")
+    assert not numpy_forward.supports("bert", "BertModel")
     golden = Golden("roberta-model")
     golden.architecture = "BertModel"
     with pytest.raises(ValueError, match="'BertModel' is unknown"):
@@ -164,7 +164,7 @@ def test_encoder_states_without_cross_attention_are_refused() -> None:
 
 
 def test_the_truth_imports_numpy_and_the_standard_library_only() -> None:
-    tree = ast.parse(Path(truth_numpy.__file__).read_text())
+    tree = ast.parse(Path(numpy_forward.__file__).read_text())
     names = {node.module or "." for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
     names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names}
     assert {name.split(".")[0] for name in names} <= sys.stdlib_module_names | {"numpy"}

@@ -18,7 +18,7 @@ from safetensors.torch import save_file as save_torch
 
 import transcoder
 from cases import CASES, GOLDEN, Arrays, Transcode, files, rewrite
-from transcoder.validator import Level, Report
+from transcoder.validator.validate import Level, Report
 
 MODEL = GOLDEN / "roberta-model"
 QUERY = "encoder.layer.0.attention.self.query"

@@ -13,7 +13,7 @@ from blake3 import blake3
 
 from transcoder._version import __version__
 from transcoder.errors import MappingError, PlanError, Problem
-from transcoder.layout import INDEX, SINGLE, index_json
+from transcoder.files.strictjson import pieces
 from transcoder.mapping import (
     Mapping,
     Table,
@@ -25,17 +25,17 @@ from transcoder.mapping import (
     mapping_digest,
 )
 from transcoder.mapping.expressions import Value
-from transcoder.modelconfig import ModelConfig, find_config, read_config
 from transcoder.options import MAX_SHARD_SIZE, MEMORY, Options, parse_options
-from transcoder.outdir import RECEIPT, check_free, check_paths, places, staged, write_file
-from transcoder.planner import Plan, entry_json, make_plan
-from transcoder.sidecars import Sidecars, find_sidecars
-from transcoder.sources import Source, check_unchanged, open_source
+from transcoder.planning.layout import INDEX, SINGLE, index_json
+from transcoder.planning.planner import Plan, entry_json, make_plan
+from transcoder.repository.config import ModelConfig, find_config, read_config
+from transcoder.repository.sidecars import Sidecars, find_sidecars
 from transcoder.sources.names import is_training_state
-from transcoder.sources.remote import RemotePath, local_path, locate
+from transcoder.sources.open import Source, check_unchanged, open_source
+from transcoder.sources.remote.path import RemotePath, local_path, locate
 from transcoder.sources.renamed import Renamed
-from transcoder.strictjson import pieces
-from transcoder.write import Written, write_shards
+from transcoder.writing.directory import RECEIPT, check_free, check_paths, places, staged, write_file
+from transcoder.writing.shards import Written, write_shards
 
 AnyPath = str | PathLike[str]
 FORMAT = 1  # of the receipt
@@ -219,7 +219,7 @@ def _alternatives(mapping: Mapping, chosen: str, values: dict[str, Value]) -> It
 
 def _inside(source: Source, mapping: Mapping, values: dict[str, Value]) -> Iterator[str]:
     """Where, other than where the mapping has it, the source holds the mapping's transformer; made when asked for."""
-    from transcoder.mapping.init import find_bases
+    from transcoder.proposal.extend import find_bases
 
     with suppress(MappingError):
         yield from (base for base in find_bases(source.specs, mapping, values) if base != mapping.let.get("base"))
@@ -243,7 +243,7 @@ def propose_mapping(
     without it, where no mapping knows config.json's model_type.
     Raises SourceError, PlanError or MappingError: it is not inside, or more than once, or there is no such target.
     """
-    from transcoder.mapping.init import propose
+    from transcoder.proposal.extend import propose
 
     with open_source(source) as opened:
         if target is not None and target.endswith(".safetensors"):
@@ -262,9 +262,9 @@ def propose_mapping(
 
 
 def _guessed(source: Source, target: str, config: dict[str, object], architecture: str) -> str:
-    from transcoder.mapping.draft import draft
-    from transcoder.mapping.guess import guess
-    from transcoder.validator.skeleton import state_dict_of
+    from transcoder.proposal.match import guess
+    from transcoder.proposal.text import draft
+    from transcoder.repository.skeleton import state_dict_of
 
     tensors, tied = state_dict_of(target, config)
     variables = {n: (s.dtype.name, s.shape) for n, s in source.specs.items() if not is_training_state(n)}

@@ -83,12 +83,12 @@ for path in sys.argv[2:]:
 
 # What checksums cost: the same conversion with ones that do nothing.
 UNCHECKED = """
-import sys, transcoder.cli, transcoder.stream, transcoder.write
+import sys, transcoder.cli.entry, transcoder.writing.stream, transcoder.writing.shards
 class Nothing:
     def update(self, data): pass
     def hexdigest(self): return "0" * 64
-transcoder.stream.blake3 = transcoder.write.blake3 = Nothing
-transcoder.cli.main(sys.argv[1:])
+transcoder.writing.stream.blake3 = transcoder.writing.shards.blake3 = Nothing
+transcoder.cli.entry.main(sys.argv[1:])
 """
 
 

@@ -18,7 +18,7 @@ import click
 import transcoder
 from tools.docs.yaml_keys import FUNCTIONS, INTRODUCTION, KEYS
 from tools.paths import DOCS
-from transcoder import cli
+from transcoder.cli import entry as cli
 from transcoder.mapping import expressions, parse
 
 OUT = DOCS / "reference"

@@ -1,7 +1,7 @@
 """Writes the tables of docs/containers.md, docs/families.md and docs/check.md: .venv/bin/python -m tools.docs.tables"""
 
 from tools.paths import DOCS
-from transcoder.linter import RULES
+from transcoder.linter.check import RULES
 from transcoder.mapping import architecture_names, load_mapping, shipped_names
 from transcoder.mapping.library import ORIGINAL
 from transcoder.mapping.proofs import Proof, proofs

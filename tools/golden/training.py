@@ -27,7 +27,7 @@ from transformers import AutoTokenizer, RobertaConfig, TFRobertaForSequenceClass
 from tools.paths import GOLDEN, ROOT
 
 TOKENIZER = GOLDEN / "roberta-model"
-KINDS = {"manual": "docs/mappings.md", "licence": "LICENSE", "program": "transcoder/stream.py"}
+KINDS = {"manual": "docs/mappings.md", "licence": "LICENSE", "program": "transcoder/writing/stream.py"}
 LONG, EVERY = 60, 45  # characters of a text, and from the start of one to that of the next
 TRAIN, EVALUATE = 128, 32  # texts of each kind
 TOKENS = 40

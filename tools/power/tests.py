@@ -30,14 +30,14 @@ from tools.paths import ROOT
 
 MAPPING = ["tests/test_mapping.py", "-k", "not ships"]
 TESTS = {
-    "layout": ["tests/test_trust.py", "tests/test_layout.py", "-k", "index or safetensors or shard"],
-    "write": [
+    "planning.layout": ["tests/test_trust.py", "tests/test_layout.py", "-k", "index or safetensors or shard"],
+    "writing.shards": [
         "tests/test_trust.py",
         "tests/test_stream.py",
         "-k",
         "disk or told or files or handed or progress or fails or changed_in_a_checkpoint or interrupted or takes_long",
     ],
-    "planner": [
+    "planning.planner": [
         "tests/test_mapping.py",
         "tests/test_bad_input.py",
         "tests/test_stream.py",

@@ -31,7 +31,7 @@ from tools.paths import GOLDEN  # noqa: E402
 from tools.power import damaged_files  # noqa: E402, F401  (it adds its kinds)
 from tools.power.damaged_tensors import KINDS, Nothing, Output  # noqa: E402  (threads are set before torch is imported)
 from transcoder.errors import TranscodeError  # noqa: E402
-from transcoder.validator import forward, truth  # noqa: E402
+from transcoder.validator import forward  # noqa: E402
 
 FAMILIES = GOLDEN / "families"
 MODELS = ("bert/BertForPreTraining", "gpt2/GPT2LMHeadModel", "t5/T5ForConditionalGeneration",
@@ -111,7 +111,7 @@ def seen_by(source: Path, out: Path, levels: tuple[str, ...], given: argparse.Na
 
 def remember_truths() -> None:
     """TensorFlow runs once for each source; and no level asks how sensitive it is, which takes as long as itself."""
-    find, known = truth.find_truth, collections.defaultdict[str, Any](lambda: None)
+    find, known = vars(forward)["find_truth"], collections.defaultdict[str, Any](lambda: None)
 
     def remembered(architecture: str, config: Any, source: Any, *more: Any) -> Any:
         key = str(source.path)

@@ -11,9 +11,9 @@ from blake3 import blake3
 
 from transcoder.errors import Problem
 from transcoder.mapping import choose, load_mapping
-from transcoder.modelconfig import read_config
-from transcoder.sources import open_source
+from transcoder.repository.config import read_config
 from transcoder.sources.base import Source
+from transcoder.sources.open import open_source
 
 PIECE = 1 << 21
 AnyPath = str | PathLike[str]
@@ -30,7 +30,7 @@ def prove_again(
     problems: list[Problem],
 ) -> dict[str, object]:
     """A new validation report, as JSON has it; what it finds and where the source is another one joins `problems`."""
-    from transcoder.validator import validate
+    from transcoder.validator.validate import validate
 
     claimed = receipt["source"]["variables"]
     with open_source(source) as opened:

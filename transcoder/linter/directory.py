@@ -13,15 +13,15 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from transcoder import strictjson
-from transcoder.frontmatter import Card, read_card
-from transcoder.layout import INDEX, SINGLE
+from transcoder.files import strictjson
 from transcoder.linter.header import Header, read_header
-from transcoder.outdir import RECEIPT
+from transcoder.planning.layout import INDEX, SINGLE
+from transcoder.repository.front_matter import Card, read_card
 from transcoder.validator.digests import is_document
+from transcoder.writing.directory import RECEIPT
 
 if TYPE_CHECKING:
-    from transcoder.validator.opening import Opened
+    from transcoder.repository.opening import Opened
 
 LARGEST_TEXT = 32_000_000
 SKIPPED = {".git", ".cache"}  # git's own, and what huggingface_hub notes beside downloads
@@ -117,7 +117,7 @@ class Directory:
     @cached_property
     def opened(self) -> Opened:
         """What transformers makes of the directory. Raises ImportError: it is not installed."""
-        from transcoder.validator.opening import open_directory
+        from transcoder.repository.opening import open_directory
 
         return open_directory(self.path, self.config, {name: shape for name, (_, shape) in self.tensors.items()})
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from transcoder.errors import Problem, ValidationError
-from transcoder.pagecache import forget
+from transcoder.files.pagecache import forget
 
 REPORT = "validation.json"
 # Written for people, before or after the proof; a model is the same with another card.
