@@ -18,10 +18,10 @@ import h5py
 import numpy as np
 import pytest
 
-import faults
 import transcoder
 import zoo
 from cases import CASES, GOLDEN, Outcome, Transcode, files
+from tools.faults import batches as faults
 from transcoder import UsageError
 from transcoder.batching import run as running
 from transcoder.batching import schedule
@@ -526,7 +526,7 @@ def test_what_libhdf5_and_servers_say_of_passing_faults_is_understood() -> None:
 
 
 def test_runs_that_were_killed_at_random_are_picked_up_with_the_same_bytes(tmp_path: Path) -> None:
-    """The short form of tools/faults.py."""
+    """The short form of tools/faults/batches.py."""
     bench = faults.Bench(tmp_path, seed=int(time.time()), count=4, big=50_000)
     assert sum(faults.kills(bench, 2).values()) >= 2
     assert bench.faults == []
