@@ -16,6 +16,7 @@ from typing import Any
 import click
 
 import transcoder
+from tools.docs.docstrings import parse_docstring
 from tools.docs.yaml_keys import FUNCTIONS, INTRODUCTION, KEYS
 from tools.paths import DOCS
 from transcoder.cli import entry as cli
@@ -117,25 +118,41 @@ def signature(function: Any, name: str) -> str:
     return "\n".join([f"```text\n{name}(", *words, f") -> {found.return_annotation}\n```\n"])
 
 
+HEADS = {"Args": "parameter", "Raises": "raised"}
+
+
 def document(name: str) -> str:
-    text = inspect.getdoc(getattr(transcoder, name))
-    if not text:
-        raise SystemExit(f"make_reference: transcoder.{name} has no docstring")
-    return text + "\n"
+    """A docstring as Markdown. A class's attributes are in the table of its members."""
+    found = parse_docstring(getattr(transcoder, name))
+    if not found.text:
+        raise SystemExit(f"reference: transcoder.{name} has no docstring")
+    parts = [found.text + "\n"]
+    for title, entries in found.sections.items():
+        if title in HEADS:
+            rows = [[f"`{each}`", said] for each, said in entries.items()]
+            parts.append(table([HEADS[title], "when" if title == "Raises" else "what it is"], rows))
+        elif title != "Attributes":
+            parts.append(f"{title}: {entries['']}\n")
+    return "\n".join(parts)
 
 
 def members(kind: type) -> str:
-    """Public fields, properties and methods with the first paragraph of what they say, where they say anything."""
+    """Public fields, properties and methods with what the docstrings say of them."""
     fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
-    rows = [[f"`{field.name}: {field.type}`", ""] for field in fields if not field.name.startswith("_")]
+    attributes = parse_docstring(kind).sections.get("Attributes", {})
+    rows = [
+        [f"`{field.name}: {field.type}`", attributes.get(field.name, "")]
+        for field in fields
+        if not field.name.startswith("_")
+    ]
     for name, value in sorted(vars(kind).items()):
         if name.startswith("_"):
             continue
         if isinstance(value, property):
-            rows.append([f"`{name}`", inspect.getdoc(value) or ""])
+            rows.append([f"`{name}`", parse_docstring(value).text])
         elif inspect.isfunction(value):
             found = str(inspect.signature(value)).replace("(self, ", "(").replace("(self)", "()").replace("'", "")
-            rows.append([f"`{name}{found}`", (inspect.getdoc(value) or "").split("\n\n", 1)[0]])
+            rows.append([f"`{name}{found}`", parse_docstring(value).text.split("\n\n", 1)[0]])
     return table(["member", "what it is"], rows) if rows else ""
 
 
