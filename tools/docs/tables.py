@@ -1,6 +1,10 @@
-"""Writes the tables of docs/containers.md, docs/families.md and docs/check.md: .venv/bin/python -m tools.docs.tables"""
+"""Writes the tables of design, containers, families and check in docs/: .venv/bin/python -m tools.docs.tables"""
 
-from tools.paths import DOCS
+import ast
+import re
+from pathlib import Path
+
+from tools.paths import DOCS, PACKAGE
 from transcoder.linter.check import RULES
 from transcoder.mapping import architecture_names, load_mapping, shipped_names
 from transcoder.mapping.library import ORIGINAL
@@ -65,6 +69,33 @@ def rules() -> str:
     return "\n".join(lines)
 
 
+def rooms() -> str:
+    """Every folder of the package and what it is for: the first sentence of its docstring."""
+    lines = [row(["room", "what it is for"]), row(["---"] * 2)]
+    for path in sorted(PACKAGE.rglob("__init__.py"), key=lambda path: path.parent):
+        if path.parent != PACKAGE:
+            lines.append(row([f"`{path.parent.relative_to(PACKAGE).as_posix()}/`", _decides(path)]))
+    return "\n".join(lines)
+
+
+def modules() -> str:
+    """Every module of the package and what it decides: the first sentence of its docstring."""
+    lines = [row(["file", "what it decides"]), row(["---"] * 2)]
+    for path in sorted(PACKAGE.rglob("*.py"), key=lambda path: (path.parent, path.name)):
+        if path.name != "__init__.py":
+            lines.append(row([f"`{path.relative_to(PACKAGE).as_posix()}`", _decides(path)]))
+    return "\n".join(lines)
+
+
+def _decides(path: Path) -> str:
+    """The first sentence of a module's docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    if not text:
+        raise SystemExit(f"tables: {path} has no docstring")
+    first = " ".join(text.split("\n\n")[0].split())
+    return re.split(r"(?<=[.]) (?=[A-Z`])", first)[0].rstrip(".:").replace("|", "\\|")
+
+
 def number(error: float | None) -> str:
     return "" if error is None else f"{error:.0e}"
 
@@ -73,7 +104,12 @@ def row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-TABLES = {"containers.md": [table], "families.md": [families, better, originals], "check.md": [rules]}
+TABLES = {
+    "design.md": [rooms, modules],
+    "containers.md": [table],
+    "families.md": [families, better, originals],
+    "check.md": [rules],
+}
 
 
 def page(name: str) -> str:
