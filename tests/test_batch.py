@@ -450,7 +450,7 @@ work.perform = perform
     seen = transcode("batch", three, tmp_path / "out", "--json")
     assert states(seen) == {"model-0": "failed", "model-1": "done", "model-2": "done"}
     assert [event["item"] for event in events(seen) if event["event"] == "again"].count("model-1") == 1
-    assert errors(seen)["model-0"]["summary"] == "its worker died twice"
+    assert errors(seen)["model-0"]["summary"] == "the worker died twice"
     status = {each["item"]: each["state"] for each in transcode("status", tmp_path / "out", "--json").json}
     assert status == states(seen)
 
