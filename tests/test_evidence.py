@@ -161,7 +161,7 @@ def test_with_the_source_the_whole_proof_is_made_anew(
 def test_another_source_is_called_so_variable_by_variable(transcode: Transcode, directory: Path) -> None:
     seen = transcode("verify-receipt", directory, "--source", GOLDEN / "xlm-roberta-model", "--level", "weights")
     assert seen.code == 6
-    assert seen.out.count("found:  other values") > 20
+    assert seen.out.count("found:  different values") > 20
     assert "wanted: the variable that was converted" in seen.out
 
 

@@ -22,7 +22,7 @@ import transcoder
 from cases import GOLDEN, Transcode, files, read_config, tensors
 from hub import SIGNATURE, TOKEN, Hub
 from tokenizers_made import write_tokenizer
-from transcoder.publishing.publish import prepare, publish
+from transcoder.publishing.publish import prepare, upload
 from transcoder.receipt import parse_receipt
 from transcoder.repository.front_matter import read_card, with_metadata
 
@@ -178,15 +178,15 @@ def test_a_second_run_finds_its_pull_request_among_others(tf_repository: Hub, di
     for number in (1, 2, 3):  # more than a page
         repository.titles.append("Something else")
         repository.add(f"refs/pr/{number}", tf_repository.tree(REPO))
-    first = publish(prepare(directory, REPO, create_pr=True))
-    second = publish(prepare(directory, REPO, create_pr=True))
+    first = upload(prepare(directory, REPO, create_pr=True))
+    second = upload(prepare(directory, REPO, create_pr=True))
     assert (first.unchanged, second.unchanged) == (False, True)
     assert first.revision == second.revision == "refs/pr/4"
     assert len(repository.titles) == 4
 
 
 def test_only_known_calls_are_made_and_each_large_file_is_sent_once(tf_repository: Hub, directory: Path) -> None:
-    publish(prepare(directory, REPO, create_pr=True))
+    upload(prepare(directory, REPO, create_pr=True))
     assert set(tf_repository.calls) - {"harnesses"} == {
         "info", "tree", "resolve", "discussions", "validate_yaml", "preupload", "batch", "store", "verify", "commit",
     }  # fmt: skip
@@ -205,8 +205,8 @@ main(sys.argv[1:])
 KILLED = """
 import sys
 sys.modules["transformers"] = None
-from transcoder.publishing.publish import prepare, publish
-publish(prepare(sys.argv[1], sys.argv[2], create_pr=sys.argv[3] == "pull-request"))
+from transcoder.publishing.publish import prepare, upload
+upload(prepare(sys.argv[1], sys.argv[2], create_pr=sys.argv[3] == "pull-request"))
 """
 
 
@@ -235,7 +235,7 @@ def test_killed_in_mid_upload_and_run_again_it_ends_the_same(
             hub.repository(REPO, files(tf_directory))
 
     begin()
-    undisturbed = publish(prepare(directory, REPO, create_pr=not new))
+    undisturbed = upload(prepare(directory, REPO, create_pr=not new))
     wanted = copy.deepcopy((hub.repositories, hub.storage))
     begin()
     reached, released = threading.Event(), threading.Event()
@@ -255,7 +255,7 @@ def test_killed_in_mid_upload_and_run_again_it_ends_the_same(
         process.communicate(timeout=10)
     released.set()
     hub.fault = lambda _name, _when: None
-    done = publish(prepare(directory, REPO, create_pr=not new))
+    done = upload(prepare(directory, REPO, create_pr=not new))
     assert (hub.repositories, hub.storage) == wanted
     assert (done.revision, done.commit) == (undisturbed.revision, undisturbed.commit)
     assert done.unchanged is ((call, when) == ("commit", "after"))
@@ -369,7 +369,7 @@ def test_calls_that_exclude_each_other_are_refused(tf_repository: Hub, directory
 
 @pytest.mark.parametrize(
     ("call", "status", "word"),
-    [("info", 503, "wait"), ("preupload", 403, "write access"), ("store", 400, "mend"), ("commit", 412, "again")],
+    [("info", 503, "wait"), ("preupload", 403, "write access"), ("store", 400, "fix"), ("commit", 412, "again")],
 )
 def test_a_refusal_is_one_error_without_the_token(
     call: str, status: int, word: str, tf_repository: Hub, directory: Path, transcode: Transcode,

@@ -10,7 +10,7 @@ from tokenizers.models import BPE
 from tokenizers.pre_tokenizers import ByteLevel
 from tokenizers.trainers import BpeTrainer
 
-TEXT = Path(__file__).parent.parent / "tools" / "corpus.txt"
+TEXT = Path(__file__).parent.parent / "tools" / "golden" / "corpus.txt"
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # RoBERTa's, by id
 
 
