@@ -5,7 +5,8 @@
     tools/digest_outputs.py --write CASE... # write the digests of new or knowingly changed cases
     tools/digest_outputs.py --write-receipts  # write the digests of the receipts, and of nothing else
 
-The list is the safety net for a change that must not alter an output: tests/test_outputs.py compares with it.
+The list is the safety net for a change that must not alter an output:
+tests/conversion/test_outputs.py compares with it.
 """
 
 import argparse

@@ -29,8 +29,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent / "tests"))
-import zoo  # noqa: E402
+sys.path.insert(0, str(HERE.parent))
+from tests.support import zoo  # noqa: E402
 
 COUNT = 18
 BIG = 200_000  # rows of the embeddings of one of them: 19 MB

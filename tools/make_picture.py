@@ -17,8 +17,8 @@ ROOT = Path(__file__).resolve().parent.parent
 SOURCE = ROOT / "tests" / "golden" / "training" / "classifier"
 WIDE, HIGH = 1100, 860
 
-sys.path.insert(0, str(ROOT / "tests"))
-from browser import browser  # noqa: E402
+sys.path.insert(0, str(ROOT))
+from tests.support.browser import browser  # noqa: E402
 
 
 def main() -> None:
