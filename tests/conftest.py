@@ -16,7 +16,7 @@ import transcoder
 from tests.support.cases import CASES, Outcome, Transcode
 from tests.support.mappings import Write
 from tests.support.paths import GOLDEN
-from transcoder import cli
+from transcoder.cli import entry as cli
 
 # A job in the background is started with Ctrl-C ignored, and so would be every process that a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

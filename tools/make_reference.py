@@ -18,7 +18,7 @@ from typing import Any
 import click
 
 import transcoder
-from transcoder import cli
+from transcoder.cli import entry as cli
 from transcoder.mapping import expressions, parse
 from yaml_keys import FUNCTIONS, INTRODUCTION, KEYS
 

@@ -26,7 +26,7 @@ from transformers import AutoTokenizer, RobertaConfig, TFRobertaForSequenceClass
 
 ROOT = Path(__file__).resolve().parent.parent
 TOKENIZER = ROOT / "tests" / "golden" / "roberta-model"
-KINDS = {"manual": "docs/mappings.md", "licence": "LICENSE", "program": "transcoder/stream.py"}
+KINDS = {"manual": "docs/mappings.md", "licence": "LICENSE", "program": "transcoder/writing/stream.py"}
 LONG, EVERY = 60, 45  # characters of a text, and from the start of one to that of the next
 TRAIN, EVALUATE = 128, 32  # texts of each kind
 TOKENS = 40

@@ -28,30 +28,32 @@ if TYPE_CHECKING:
         ValidationError,
         WriteError,
     )
-    from transcoder.evidence import verify_receipt
-    from transcoder.linter import check
+    from transcoder.evidence.verify import verify_receipt
+    from transcoder.linter.check import check
     from transcoder.mapping import load_mapping
-    from transcoder.pipeline import Receipt, convert, plan
-    from transcoder.planner import Plan
+    from transcoder.pipeline import convert, plan
+    from transcoder.planning.planner import Plan
     from transcoder.pytorch import StateDict, load
-    from transcoder.sources import Source, open_source
+    from transcoder.receipt import Receipt
+    from transcoder.sources.open import Source, open_source
     from transcoder.tensors import TensorSpec
-    from transcoder.validator import Report, validate
+    from transcoder.validator.validate import Report, validate
 
 _HOMES = {
-    "transcoder.linter": ("check",),
-    "transcoder.evidence": ("verify_receipt",),
-    "transcoder.pipeline": ("Receipt", "convert", "plan"),
+    "transcoder.linter.check": ("check",),
+    "transcoder.evidence.verify": ("verify_receipt",),
+    "transcoder.pipeline": ("convert", "plan"),
+    "transcoder.receipt": ("Receipt",),
     "transcoder.errors": (
         "MappingError", "PlanError", "Problem", "PublishError", "SourceError", "TranscodeError", "UsageError",
         "ValidationError", "WriteError",
     ),
     "transcoder.mapping": ("load_mapping",),
-    "transcoder.planner": ("Plan",),
+    "transcoder.planning.planner": ("Plan",),
     "transcoder.pytorch": ("StateDict", "load"),
-    "transcoder.sources": ("Source", "open_source"),
+    "transcoder.sources.open": ("Source", "open_source"),
     "transcoder.tensors": ("TensorSpec",),
-    "transcoder.validator": ("Report", "validate"),
+    "transcoder.validator.validate": ("Report", "validate"),
 }  # fmt: skip
 _HOME_OF = {name: module for module, names in _HOMES.items() for name in names}
 

@@ -1,5 +1,5 @@
 """`python -m transcoder` is `transcode`."""
 
-from transcoder.cli import main
+from transcoder.cli.entry import main
 
 main()

@@ -18,8 +18,8 @@ import faults
 from tests.support.batches import errors, events, states, visible
 from tests.support.cases import Transcode
 from tests.support.paths import ROOT
-from transcoder.batch import run as running
-from transcoder.batch.work import is_passing
+from transcoder.batching import schedule
+from transcoder.batching.work import is_passing
 
 
 def test_a_crash_in_native_code_fails_its_item_alone(
@@ -69,7 +69,7 @@ def test_a_source_that_is_written_to_meanwhile_is_refused(
 def test_passing_faults_are_tried_again_and_others_are_not(
     three: Path, tmp_path: Path, transcode: Transcode, gremlin: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(schedule, "FIRST_WAIT", 0.01)
     gremlin("failing_disk")
     seen = transcode("batch", three, tmp_path / "out", "--json")
     assert states(seen) == {"model-0": "failed", "model-1": "done", "model-2": "done"}

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from transcoder.batch.items import Item
-from transcoder.batch.page import render
-from transcoder.batch.run import Outcome
+from transcoder.batching.items import Item
+from transcoder.batching.outcome import Outcome
+from transcoder.batching.page import render
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "</td><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -12,9 +12,9 @@ import pytest
 
 from tests.support.cases import Transcode
 from tests.support.paths import ROOT
-from transcoder.batch.items import Item, Settings
-from transcoder.batch.run import listing
-from transcoder.batch.work import perform
+from transcoder.batching.items import Item, Settings
+from transcoder.batching.run import listing
+from transcoder.batching.work import perform
 
 # What it leaves to others
 
@@ -49,8 +49,8 @@ def test_neither_source_nor_output_stays_in_the_page_cache_where_it_is_spared(
 def test_converting_and_validating_weights_imports_no_torch(three: Path, tmp_path: Path) -> None:
     script = """
 import sys
-from transcoder.batch.items import Item, Settings
-from transcoder.batch.work import perform
+from transcoder.batching.items import Item, Settings
+from transcoder.batching.work import perform
 said = perform(Item("m", sys.argv[1]), Settings(sys.argv[2]), 1, lambda *_: None)
 assert said.state == "done", said
 banned = {"tensorflow", "keras", "torch", "transformers", "multiprocessing", "ray", "fsspec"}
@@ -65,8 +65,8 @@ def test_finding_an_item_done_imports_no_reader(three: Path, tmp_path: Path) -> 
     assert perform(Item("m", str(three / "model-0")), settings, 1, lambda *_: None).state == "done"
     script = """
 import sys
-from transcoder.batch.items import Item, Settings
-from transcoder.batch.work import perform
+from transcoder.batching.items import Item, Settings
+from transcoder.batching.work import perform
 assert perform(Item("m", sys.argv[1]), Settings(sys.argv[2]), 1, lambda *_: None).state == "skipped"
 assert not {"h5py", "torch"} & sys.modules.keys()
 """

@@ -13,8 +13,8 @@ from tests.support.batches import place
 from tests.support.cases import CASES
 from tests.support.paths import GOLDEN
 from transcoder import UsageError
-from transcoder.batch.find import find
-from transcoder.batch.lists import read_list
+from transcoder.batching.find import find
+from transcoder.batching.lists import read_list
 from transcoder.sources import containers
 
 # What is found

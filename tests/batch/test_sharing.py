@@ -15,11 +15,11 @@ import pytest
 from tests.support.batches import SOUND, states, visible
 from tests.support.cases import Outcome, Transcode
 from tests.support.paths import ROOT
-from transcoder.batch import run as running
-from transcoder.batch.executors import Event, Finished, Task
-from transcoder.batch.items import Item, part_of
-from transcoder.batch.run import Listing, batch
-from transcoder.batch.work import Result
+from transcoder.batching import run as running
+from transcoder.batching.executors import Event, Finished, Task
+from transcoder.batching.items import Item, part_of
+from transcoder.batching.run import Listing, batch
+from transcoder.batching.work import Result
 
 # Parts, and two at once
 

@@ -15,7 +15,7 @@ import transcoder
 from tests.support import zoo
 from tests.support.batches import BROKEN, SOUND, errors, events, states, visible
 from tests.support.cases import Transcode, files
-from transcoder.batch.find import find
+from transcoder.batching.find import find
 
 
 def test_sound_ones_are_converted_and_broken_ones_fail_alone_each_with_its_reason(

@@ -39,7 +39,7 @@ def test_the_python_calls_do_what_the_commands_do(tmp_path: Path, transcode: Tra
     assert transcode("plan", MODEL, "--json").json["digest"] == planned.digest
     receipt = transcoder.convert(MODEL, tmp_path / "out")
     assert isinstance(receipt, transcoder.Receipt)
-    assert receipt.contents == json.loads((tmp_path / "out" / "transcode.json").read_text())
+    assert receipt.to_json() == json.loads((tmp_path / "out" / "transcode.json").read_text())
     report = transcoder.validate(MODEL, tmp_path / "out", level=("weights", "load"))
     assert isinstance(report, transcoder.Report)
     assert report.passed
@@ -57,7 +57,7 @@ def test_validating_at_an_unknown_level_is_a_usage_error(
 def test_progress_reports_every_byte_of_the_tensors(tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     receipt = transcoder.convert(MODEL, tmp_path / "out", progress=lambda count, total: seen.append((count, total)))
-    tensors = receipt.contents["tensors"]
+    tensors = receipt.to_json()["tensors"]
     assert isinstance(tensors, list)
     total = transcoder.plan(MODEL).nbytes
     assert sum(count for count, _ in seen) == total

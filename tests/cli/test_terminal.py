@@ -18,8 +18,9 @@ import pytest
 from tests.support.cases import Transcode
 from tests.support.paths import GOLDEN
 from tests.support.processes import program
-from transcoder import cli, pipeline
-from transcoder.output import facts
+from transcoder import pipeline
+from transcoder.cli import entry as cli
+from transcoder.cli.output import facts
 
 MODEL = GOLDEN / "roberta-model"
 

@@ -19,7 +19,7 @@ from tests.support.paths import GOLDEN
 from transcoder.mapping import expand, load_mapping
 from transcoder.mapping.values import settle
 from transcoder.options import parse_options
-from transcoder.planner import make_plan
+from transcoder.planning.planner import make_plan
 from transcoder.tensors import BY_NAME, TensorSpec
 
 RELEASE = GOLDEN / "originals" / "bit-tf1" / "BitModel"

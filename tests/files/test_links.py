@@ -7,8 +7,8 @@ import pytest
 
 import transcoder
 from tests.support.paths import GOLDEN
-from transcoder.sources.links import leads_to
-from transcoder.write import disk_error
+from transcoder.files.atomic import unwritable
+from transcoder.files.links import leads_to
 
 MODEL = GOLDEN / "roberta-model" / "tf_model.h5"
 
@@ -64,7 +64,7 @@ def test_a_conversion_gives_all_its_files_back(tmp_path: Path) -> None:
 
 
 def test_an_error_of_the_disk_names_the_file_where_the_system_does() -> None:
-    (named,) = disk_error(Path("directory"), OSError(28, "No space left on device", "directory/file")).problems
-    (unnamed,) = disk_error(Path("directory"), OSError(28, "No space left on device")).problems
+    (named,) = unwritable(Path("directory"), OSError(28, "No space left on device", "directory/file")).problems
+    (unnamed,) = unwritable(Path("directory"), OSError(28, "No space left on device")).problems
     assert (named.where, unnamed.where) == ("directory/file", "directory")
     assert named.found == unnamed.found == "No space left on device"

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from transcoder import strictjson
+from transcoder.files import strictjson
 
 
 @pytest.mark.parametrize(

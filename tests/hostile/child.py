@@ -10,20 +10,20 @@ import os
 import resource
 import sys
 
+import transcoder.cli.show
 import transcoder.pipeline
-import transcoder.show
-import transcoder.sources.hdf5
-import transcoder.sources.keras3
-import transcoder.sources.keras_h5
-import transcoder.sources.npz
-import transcoder.sources.openai_gpt
-import transcoder.sources.probe
-import transcoder.sources.sharded_h5
-import transcoder.sources.tf_checkpoint
-import transcoder.sources.tf_safetensors
-import transcoder.sources.v1
+import transcoder.sources.arrays.npz
+import transcoder.sources.arrays.openai_gpt
+import transcoder.sources.arrays.tf_safetensors
+import transcoder.sources.hdf5.datasets
+import transcoder.sources.hdf5.keras2
+import transcoder.sources.hdf5.keras2_shards
+import transcoder.sources.hdf5.keras3
+import transcoder.sources.hdf5.probe
+import transcoder.sources.tf.checkpoint
+import transcoder.sources.tf.v1
 import transcoder.validator.weights  # noqa: F401
-from transcoder import cli
+from transcoder.cli import entry as cli
 
 PROCESSOR_SECONDS = 5
 ADDRESSES = 1 << 30  # beyond what this process has: threads reserve more than they use

@@ -15,7 +15,7 @@ import transcoder
 from tests.support.paths import GOLDEN
 from transcoder.errors import LONGEST, MOST, Problem, SourceError, printable
 from transcoder.sources.base import RangeFile
-from transcoder.sources.probe import probe
+from transcoder.sources.hdf5.probe import probe
 
 FOUND = Path(__file__).with_name("found")
 MODEL = GOLDEN / "roberta-model" / "tf_model.h5"

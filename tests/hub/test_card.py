@@ -5,7 +5,8 @@ from pathlib import Path
 
 from tests.support.cases import Transcode
 from tests.support.publishing import CARD, REPO
-from transcoder.frontmatter import with_metadata
+from transcoder.receipt import parse_receipt
+from transcoder.repository.front_matter import with_metadata
 
 
 def test_a_hand_written_card_is_kept_and_our_section_replaced(directory: Path, transcode: Transcode) -> None:
@@ -34,16 +35,16 @@ def test_a_broken_pair_of_comments_is_refused(directory: Path, transcode: Transc
 
 
 def test_names_of_the_source_can_not_break_out_of_the_card(directory: Path) -> None:
-    from transcoder.publish.section import make_section, with_section, without_section
+    from transcoder.publishing.card_section import make_section, with_section, without_section
 
     receipt = json.loads((directory / "transcode.json").read_text())
     report = json.loads((directory / "validation.json").read_text())
     evil = "`x` | <script>\n<!-- transcode: end -->\n# Owned"
     receipt["tensors"][0]["from"] = [evil]
     receipt["source"]["producer"] = evil
-    receipt["dropped"] = [{"name": evil, "what": evil, "why": evil}]
+    receipt["dropped"] = [{"name": evil, "what": evil, "why": evil, "rule": evil}]
     report["levels"][0]["summary"] = evil
-    section = make_section(receipt, report, REPO, tokenizer=True)
+    section = make_section(parse_receipt(json.dumps(receipt)), report, REPO, tokenizer=True)
     assert "\n# Owned" not in section
     assert without_section(with_section(CARD, section)).strip() == CARD.strip()
     assert "<script>" not in section.replace("\\<script\\>", "").replace("`'x' \\| <script>", "")

@@ -18,8 +18,8 @@ import transcoder
 from tests.support.cases import Transcode, files, read_config
 from tests.support.paths import GOLDEN
 from tests.support.tokenizer import write_tokenizer
-from transcoder.conventions import ADVISED_FILE
-from transcoder.linter import RULES, check
+from transcoder.linter.check import RULES, check
+from transcoder.repository.hub_tables import ADVISED_FILE
 
 CASE = "roberta-masked-lm"
 CARD = "---\nlicense: mit\nlibrary_name: transformers\npipeline_tag: fill-mask\nbase_model: me/other\n---\n# Tiny\n"
@@ -366,7 +366,7 @@ def test_without_transformers_the_rest_is_still_looked_for(directory: Path) -> N
     script = """
 import sys
 sys.modules["transformers"] = None
-from transcoder.cli import main
+from transcoder.cli.entry import main
 main(["check", sys.argv[1], "--json"])
 """
     command = [sys.executable, "-c", script, str(directory)]

@@ -14,7 +14,7 @@ from tests.support.cases import Transcode, files, tensors
 from tests.support.hub import Hub
 from tests.support.processes import program
 from tests.support.publishing import REPO, UPLOADED, clone, environment
-from transcoder.publish import prepare, publish
+from transcoder.publishing.publish import prepare, publish
 
 
 def test_a_tf_only_repository_gets_a_pull_request_whose_clone_loads_bit_equal(

@@ -13,7 +13,7 @@ from tests.support.cases import Transcode
 from tests.support.hub import SIGNATURE, TOKEN, Hub
 from tests.support.processes import program
 from tests.support.publishing import CARD, REPO, environment
-from transcoder.frontmatter import read_card
+from transcoder.repository.front_matter import read_card
 
 # Refused
 

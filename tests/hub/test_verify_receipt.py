@@ -15,7 +15,7 @@ from safetensors.numpy import load_file, save_file
 import transcoder
 from tests.support.cases import SAME_MODEL_CASES, Transcode
 from tests.support.paths import GOLDEN
-from transcoder.validator import digests
+from transcoder.files import digests
 
 CASE = "roberta-model"
 
@@ -172,7 +172,7 @@ def test_the_core_alone_can_verify(validated: Path) -> None:
 import sys
 for name in ("torch", "transformers", "safetensors", "huggingface_hub", "tokenizers"):
     sys.modules[name] = None
-from transcoder.cli import main
+from transcoder.cli.entry import main
 main(["verify-receipt", sys.argv[1]])
 """
     command = [sys.executable, "-c", script, str(validated)]
@@ -183,14 +183,14 @@ main(["verify-receipt", sys.argv[1]])
 def test_a_directory_that_changes_while_it_is_validated_is_not_vouched_for(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transcoder import sources, validator
+    from transcoder.validator import validate
 
-    opened = sources.open_source
+    opened = vars(validate)["open_source"]
 
     def meanwhile(source: Any) -> Any:
         (directory / "config.json").write_text((directory / "config.json").read_text() + " ")
         return opened(source)
 
-    monkeypatch.setattr(validator, "open_source", meanwhile)
+    monkeypatch.setattr(validate, "open_source", meanwhile)
     with pytest.raises(transcoder.ValidationError, match="changed while it was validated"):
         transcoder.validate(GOLDEN / CASE, directory, level="weights")

@@ -10,8 +10,8 @@ import pytest
 import transcoder
 from tests.support.golden_containers import CONTAINER_CASES, ROBERTA_CASES, check, check_ranges, truth
 from tests.support.paths import GOLDEN, ROOT
-from transcoder.sources import open_source
 from transcoder.sources.names import is_training_state
+from transcoder.sources.open import open_source
 
 PYTHON = os.environ.get("TRANSCODE_REFERENCE_PYTHON", "")
 

@@ -7,13 +7,13 @@ from blake3 import blake3
 
 from tests.support.mappings import SOUND, Shapes, Write, fitted, made, one_rule, refused
 from transcoder.errors import PlanError
+from transcoder.files.strictjson import pieces
 from transcoder.mapping import (
     expand,
     load_mapping,
 )
 from transcoder.options import parse_options
-from transcoder.planner import make_plan
-from transcoder.strictjson import pieces
+from transcoder.planning.planner import make_plan
 from transcoder.tensors import BY_NAME, TensorSpec
 
 

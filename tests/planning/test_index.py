@@ -2,7 +2,7 @@
 
 import json
 
-from transcoder.layout import index_json, lay_out
+from transcoder.planning.layout import index_json, lay_out
 from transcoder.tensors import BY_NAME, TensorSpec
 
 

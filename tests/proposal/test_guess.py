@@ -14,8 +14,8 @@ import transcoder
 from tests.support.cases import Transcode
 from tests.support.families import FAMILIES, LISTINGS, MODELS, table_of
 from transcoder.mapping import expand, load_mapping
-from transcoder.mapping.guess import Kind, guess
-from transcoder.validator.skeleton import state_dict_of
+from transcoder.proposal.match import Kind, guess
+from transcoder.repository.skeleton import state_dict_of
 
 # Not decided by names and shapes: weight norm's halves are `weight_g` and `weight_v` here, `original0` and 1 there;
 # ConvBERT's depthwise kernels turn as no kernel of Keras does.

@@ -14,7 +14,7 @@ from tests.support.cases import Transcode, files
 from tests.support.remote_models import MODEL
 from tests.support.web import Hub, hub
 from transcoder import SourceError, UsageError, open_source
-from transcoder.sources.remote import locate
+from transcoder.sources.remote.path import locate
 
 
 def test_a_repository_of_the_hub_converts_to_the_bytes_of_the_disk(
@@ -78,7 +78,7 @@ def test_a_missing_package_is_named_with_the_command_that_installs_it(missing: s
     program = f"""
         import sys
         sys.modules[{missing!r}] = None
-        from transcoder.cli import main
+        from transcoder.cli.entry import main
         main(["inspect", {url!r}])
     """
     ended = subprocess.run(

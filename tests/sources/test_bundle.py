@@ -23,7 +23,7 @@ from tests.support.build import (
     write_index,
 )
 from tests.support.sources import F4, VALUE, everything, flip, in_panels, refused, small_bundle
-from transcoder.sources import open_source
+from transcoder.sources.open import open_source
 
 TF_TYPES = ["|b1", "|u1", "|i1", "<i2", "<u2", "<f2", "<i4", "<f4", "<c8", "<f8", "<i8"]
 ONE = numbers((2, 3)).tobytes()

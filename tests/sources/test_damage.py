@@ -15,7 +15,7 @@ from tests.support.build import (
 from tests.support.same_model import SAME_MODEL_BY_KIND
 from tests.support.sources import everything, flip, small_bundle
 from transcoder.errors import SourceError
-from transcoder.sources import open_source
+from transcoder.sources.open import open_source
 
 
 def test_a_flipped_byte_anywhere_in_a_bundles_data_is_found(copied: Callable[[str], Path]) -> None:

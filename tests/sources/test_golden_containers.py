@@ -17,8 +17,9 @@ from tests.support.cases import SAME_MODEL_CASES, Transcode
 from tests.support.golden_containers import CONTAINER_CASES, ROBERTA_CASES, Refused, check, check_ranges, truth
 from tests.support.paths import GOLDEN, GOLDEN_CONTAINERS, ROOT
 from tests.support.sources import all_bytes
-from transcoder.sources import containers, open_source
+from transcoder.sources import containers
 from transcoder.sources.names import is_training_state
+from transcoder.sources.open import open_source
 from transcoder.validator.reading import reader_for
 
 # The golden files
@@ -164,7 +165,7 @@ def test_the_registry_says_of_each_golden_case_what_it_is_read_as() -> None:
 
 
 def test_every_kind_of_source_is_in_the_registry() -> None:
-    text = "".join(path.read_text() for path in (ROOT / "transcoder" / "sources").glob("*.py"))
+    text = "".join(path.read_text() for path in (ROOT / "transcoder" / "sources").rglob("*.py"))
     for kind in {container.kind for container in containers.CONTAINERS}:
         assert f'"{kind}"' in text
     kinds = {line.split('"')[1] for line in text.splitlines() if line.startswith('    kind = "')}

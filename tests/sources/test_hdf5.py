@@ -16,7 +16,7 @@ from tests.support.build import (
 )
 from tests.support.sources import BIAS, KERNEL, everything, in_panels, refused
 from transcoder.errors import SourceError
-from transcoder.sources import open_source
+from transcoder.sources.open import open_source
 
 NUMPY_TYPES = ["|b1", "|u1", "|i1", "<i2", "<u2", "<f2", "<i4", "<u4", "<f4", "<c8", "<f8", "<i8", "<u8"]
 

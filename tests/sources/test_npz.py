@@ -14,10 +14,10 @@ import pytest
 from tests.support.build import read
 from tests.support.cases import Transcode
 from tests.support.paths import GOLDEN
-from transcoder.batch.find import find
+from transcoder.batching.find import find
 from transcoder.errors import SourceError
-from transcoder.sources import open_source
 from transcoder.sources.base import RangeFile
+from transcoder.sources.open import open_source
 from transcoder.sources.zips import member, unpack
 from transcoder.validator.reading import reader_for
 

@@ -12,7 +12,7 @@ from tests.support.build import (
 )
 from tests.support.golden_containers import Refused
 from tests.support.paths import GOLDEN_CONTAINERS
-from transcoder.sources import open_source
+from transcoder.sources.open import open_source
 
 
 def test_gpt_is_found_by_any_of_its_files() -> None:

@@ -20,7 +20,7 @@ from tests.support.paths import GOLDEN
 from tests.support.same_model import SAME_MODEL_BY_KIND
 from tests.support.sources import KERNEL, everything, refused, small_bundle
 from transcoder.errors import SourceError
-from transcoder.sources import open_source
+from transcoder.sources.open import open_source
 
 
 def test_a_path_may_name_a_bundle_by_prefix_index_or_data_file(tmp_path: Path) -> None:

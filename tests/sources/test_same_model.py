@@ -16,8 +16,8 @@ from tests.support.build import (
 )
 from tests.support.reads import counted_reads
 from tests.support.same_model import SAME_MODEL_BY_KIND, WANTED_BYTES, by_h5py
-from transcoder.sources import Source, open_source
 from transcoder.sources.names import stripped, tidy
+from transcoder.sources.open import Source, open_source
 
 
 def model_only(specs: Any) -> set[str]:

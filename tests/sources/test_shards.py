@@ -17,7 +17,7 @@ from tests.support.build import (
 from tests.support.golden_containers import EMBEDDING, Refused
 from tests.support.paths import GOLDEN_CONTAINERS
 from tests.support.v1 import floats, write_v1
-from transcoder.sources import open_source
+from transcoder.sources.open import open_source
 
 SHARDED = ["roberta-h5-sharded", "roberta-safetensors-sharded"]
 

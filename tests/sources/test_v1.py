@@ -21,7 +21,7 @@ from tests.support.reads import counted_reads
 from tests.support.sources import all_bytes, flip
 from tests.support.v1 import Slices, floats, full, integers, write_v1
 from transcoder.errors import SourceError
-from transcoder.sources import open_source
+from transcoder.sources.open import open_source
 
 V1 = GOLDEN_CONTAINERS / "tf1-v1"
 

@@ -16,7 +16,7 @@ from tests.support.build import (
     Array,
     read,
 )
-from transcoder.sources import open_source
+from transcoder.sources.open import open_source
 
 # Named, not globbed, so that a golden case that goes missing fails.
 ROBERTA_CASES = (

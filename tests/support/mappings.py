@@ -17,9 +17,9 @@ from transcoder.mapping import (
 )
 from transcoder.mapping.expressions import Value
 from transcoder.options import parse_options
-from transcoder.planner import Plan, make_plan
+from transcoder.planning.planner import Plan, make_plan
 from transcoder.tensors import BY_NAME, TensorSpec
-from transcoder.write import write_shards
+from transcoder.writing.shards import write_shards
 
 Shapes = dict[str, tuple[int, ...]]
 Write = Callable[..., Path]

@@ -9,10 +9,10 @@ from tests.support.chains import Shape
 from transcoder.mapping import Assignment, Table
 from transcoder.ops import Cast, Concat, Op, Reshape, Slice, Transpose, infer_all
 from transcoder.options import parse_options
-from transcoder.planner import Entry, Plan, make_plan
-from transcoder.sources import Source
+from transcoder.planning.planner import Entry, Plan, make_plan
+from transcoder.sources.open import Source
 from transcoder.tensors import TensorSpec
-from transcoder.write import Written, write_shards
+from transcoder.writing.shards import Written, write_shards
 
 
 def entry_of(source: InMemory, ops: Sequence[Op]) -> Entry:

@@ -12,7 +12,7 @@ from tests.support.build import (
     write_bundle,
 )
 from transcoder.errors import SourceError
-from transcoder.sources import Source, open_source
+from transcoder.sources.open import Source, open_source
 from transcoder.tensors import TensorSpec
 
 VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"

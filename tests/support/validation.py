@@ -11,7 +11,7 @@ from safetensors.numpy import load_file, save_file
 import transcoder
 from tests.support.cases import Arrays
 from tests.support.paths import GOLDEN
-from transcoder.validator import Level, Report
+from transcoder.validator.validate import Level, Report
 
 MODEL = GOLDEN / "roberta-model"
 QUERY = "encoder.layer.0.attention.self.query"

@@ -20,7 +20,7 @@ from tests.support.browser import Page, browser
 from tests.support.cases import Transcode
 from tests.support.paths import GOLDEN, ROOT
 from transcoder.validator.details import Details
-from transcoder.validator.page import render
+from transcoder.validator.page.build import render
 
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "report.schema.json").read_text(encoding="utf-8"))
 CASE = "roberta-sequence-classification"

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tests.support.cases import CASES
 from tests.support.paths import GOLDEN
-from transcoder.validator import truth_numpy
+from transcoder.validator.truth import numpy_forward as truth_numpy
 
 MOST_ERROR = 2e-5
 # The stored truth is float32, and in one output its own rounding is more than that: TensorFlow run in float64

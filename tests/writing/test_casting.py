@@ -9,9 +9,9 @@ import torch
 from tests.support.build import Array, in_memory, numbers, read
 from tests.support.chains import FLOATS
 from tests.support.plans import entry_of
-from transcoder.casting import CastCounts, cast_into
 from transcoder.ops import Cast
 from transcoder.tensors import BY_NAME
+from transcoder.writing.casting import CastCounts, cast_into
 
 
 def patterns(dtype: str) -> Array:

@@ -12,11 +12,11 @@ import pytest
 
 from tests.support.build import Array, in_memory, raised_by, write_bundle
 from tests.support.plans import RULES, SHAPES, plan_of, written
-from transcoder import pagecache
-from transcoder import write as writing
 from transcoder.errors import Problem, SourceError, WriteError
-from transcoder.sources import open_source
-from transcoder.write import write_shards
+from transcoder.files import pagecache
+from transcoder.sources.open import open_source
+from transcoder.writing import shards as writing
+from transcoder.writing.shards import write_shards
 
 
 @pytest.mark.parametrize("threads", [1, 4])
@@ -55,7 +55,7 @@ def test_an_interrupted_conversion_writes_no_further(arrays: dict[str, Array], t
     assert sum(steps) < plan.nbytes
 
 
-@pytest.mark.parametrize("where", ["os.pwrite", "os.fsync", "transcoder.write.preallocate"])
+@pytest.mark.parametrize("where", ["os.pwrite", "os.fsync", "transcoder.writing.shards.preallocate"])
 def test_a_disk_that_fails_is_a_write_error(arrays: dict[str, Array], tmp_path: Path, where: str) -> None:
     source = in_memory(arrays)
     plan = plan_of(source, RULES)

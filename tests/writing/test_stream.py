@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 from tests.support.build import numbers
 from tests.support.chains import HALF, Shape, by_numpy, chains, source_of, variables
 from tests.support.plans import entry_of
-from transcoder import budget, stream
-from transcoder.budget import portion
 from transcoder.ops import Concat, Op, Slice, Transpose
-from transcoder.planner import Entry
-from transcoder.sources import Source
-from transcoder.stream import Digests, Stream, Workspace
-from transcoder.transpose import copy_strided
+from transcoder.planning import budget
+from transcoder.planning.budget import portion
+from transcoder.planning.planner import Entry
+from transcoder.sources.open import Source
+from transcoder.writing import stream
+from transcoder.writing.stream import Digests, Stream, Workspace
+from transcoder.writing.transpose import copy_strided
 
 
 def streamed(entry: Entry, source: Source, share: int) -> tuple[bytes, dict[str, str]]:

@@ -15,13 +15,13 @@ from hypothesis import strategies as st
 from tests.support.build import Array, in_memory, numbers
 from tests.support.chains import Shape, by_numpy, chains, variables
 from tests.support.plans import RULES, plan_of, rule, written
-from transcoder.casting import CastCounts
 from transcoder.mapping import Assignment
 from transcoder.ops import Op, infer_all
-from transcoder.planner import Plan
-from transcoder.sources import Source
+from transcoder.planning.planner import Plan
+from transcoder.sources.open import Source
 from transcoder.tensors import BY_NAME
-from transcoder.write import write_shards
+from transcoder.writing.casting import CastCounts
+from transcoder.writing.shards import write_shards
 
 BUDGETS = [("1MB", 1), ("1000001", 1), ("2MB", 2), ("3MB", 3), ("4MB", 4), ("7MB", 2), ("64MB", 1), ("64MB", 4)]
 
@@ -94,7 +94,7 @@ def test_several_chains_at_once_write_what_numpy_makes(
 
 def small_plan(source: Source, rules: Sequence[Assignment], memory: int, threads: int) -> Plan:
     """A plan under a budget below what the options allow, and free of the rule that slices tile."""
-    with patch("transcoder.options.LEAST_MEMORY", 1), patch("transcoder.planner._tiles", lambda *_: True):
+    with patch("transcoder.options.LEAST_MEMORY", 1), patch("transcoder.planning.planner._tiles", lambda *_: True):
         return plan_of(source, rules, memory=memory, threads=threads)
 
 

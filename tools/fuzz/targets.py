@@ -16,16 +16,19 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
-from transcoder import strictjson
 from transcoder.errors import TranscodeError
+from transcoder.files import strictjson
 from transcoder.mapping import architecture_names, expand, library, load_mapping
 from transcoder.mapping.expressions import ExpressionError, Value, check, fill, holds, tested_values, value_of
 from transcoder.mapping.lint import lint
 from transcoder.mapping.yamlfile import load
-from transcoder.modelconfig import read_config
-from transcoder.sources import Source, bundle, npz, open_source, sstable, zips
-from transcoder.sources.tf_checkpoint import full_names
-from transcoder.sources.wire import WireError
+from transcoder.repository.config import read_config
+from transcoder.sources import zips
+from transcoder.sources.arrays import npz
+from transcoder.sources.open import Source, open_source
+from transcoder.sources.tf import bundle, sstable
+from transcoder.sources.tf.checkpoint import full_names
+from transcoder.sources.tf.wire import WireError
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
 MOST = 1 << 20  # bytes of a variable that are read

@@ -31,7 +31,7 @@ from damage import KINDS, Nothing, Output  # noqa: E402  (threads are set before
 
 import transcoder  # noqa: E402
 from transcoder.errors import TranscodeError  # noqa: E402
-from transcoder.validator import forward, truth  # noqa: E402
+from transcoder.validator import forward  # noqa: E402
 
 GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden" / "families"
 MODELS = ("bert/BertForPreTraining", "gpt2/GPT2LMHeadModel", "t5/T5ForConditionalGeneration",
@@ -111,7 +111,7 @@ def seen_by(source: Path, out: Path, levels: tuple[str, ...], given: argparse.Na
 
 def remember_truths() -> None:
     """TensorFlow runs once for each source; and no level asks how sensitive it is, which takes as long as itself."""
-    find, known = truth.find_truth, collections.defaultdict[str, Any](lambda: None)
+    find, known = vars(forward)["find_truth"], collections.defaultdict[str, Any](lambda: None)
 
     def remembered(architecture: str, config: Any, source: Any, *more: Any) -> Any:
         key = str(source.path)

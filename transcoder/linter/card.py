@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from transcoder.conventions import LICENSES, REPOSITORY, TASKS, task_of
-from transcoder.frontmatter import with_metadata
+from transcoder.artifacts import CARD
 from transcoder.linter.directory import Directory
 from transcoder.linter.findings import Hit, rule
-
-CARD = "README.md"
+from transcoder.repository.front_matter import with_metadata
+from transcoder.repository.hub_tables import LICENSES, REPOSITORY, TASKS, task_of
 
 
 def _sound(d: Directory) -> bool:

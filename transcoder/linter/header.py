@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from transcoder import strictjson
+from transcoder.files import strictjson
 from transcoder.tensors import BY_SAFETENSORS
 
 LARGEST = 100_000_000  # the library refuses longer headers

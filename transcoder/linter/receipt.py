@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from transcoder.artifacts import RECEIPT, REPORT
 from transcoder.errors import TranscodeError
 from transcoder.linter.directory import Directory
 from transcoder.linter.findings import Hit, rule
-from transcoder.outdir import RECEIPT, REPORT
 
 
 @rule("R001", "error", "evidence that the files contradict",
       reason="The directory is not what was converted and validated.",
       remedy="see `transcode verify-receipt DIR`; convert and validate again")  # fmt: skip
 def contradicted(d: Directory) -> Iterator[Hit]:
-    from transcoder.evidence import verify_receipt
+    from transcoder.evidence.verify import verify_receipt
 
     if RECEIPT in d.files and REPORT in d.files:
         try:

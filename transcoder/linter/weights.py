@@ -6,10 +6,10 @@ import json
 import re
 from collections.abc import Iterator
 
-from transcoder.conventions import ADVISED_FILE, LARGEST_FILE
-from transcoder.layout import INDEX, SINGLE
+from transcoder.artifacts import INDEX, SINGLE
 from transcoder.linter.directory import Directory
 from transcoder.linter.findings import Hit, rule
+from transcoder.repository.hub_tables import ADVISED_FILE, LARGEST_FILE
 from transcoder.tensors import format_bytes
 
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.safetensors$")

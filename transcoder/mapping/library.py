@@ -11,11 +11,11 @@ from pathlib import Path
 from blake3 import blake3
 
 from transcoder.errors import MappingError, Problem
+from transcoder.files.links import leads_to
 from transcoder.mapping.expressions import ExpressionError, fill
 from transcoder.mapping.language import Mapping
 from transcoder.mapping.parse import File, parse
 from transcoder.mapping.yamlfile import load
-from transcoder.sources.links import leads_to
 
 
 def shipped_directory() -> Path:

@@ -15,14 +15,14 @@ from typing import Any, TypeVar, overload
 import torch
 
 from transcoder.errors import PlanError, Problem, UsageError
-from transcoder.modelconfig import find_config, read_config
 from transcoder.options import MEMORY, parse_options
 from transcoder.pipeline import Job, prepare
-from transcoder.planner import Entry
+from transcoder.planning.planner import Entry
 from transcoder.pytorch.model import build, class_for, computed, initialise, is_auto, own_names, untie, useless
 from transcoder.pytorch.state import Filler, StateDict, torch_dtype
-from transcoder.sources import check_unchanged, open_source
-from transcoder.sources.remote import locate
+from transcoder.repository.config import find_config, read_config
+from transcoder.sources.open import check_unchanged, open_source
+from transcoder.sources.remote.path import locate
 from transcoder.tensors import BY_NAME
 
 M = TypeVar("M")

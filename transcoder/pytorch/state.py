@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError
-from transcoder.planner import Entry, Plan
-from transcoder.sources import Source
-from transcoder.stream import Digests, Stream, Workspace
+from transcoder.planning.planner import Entry, Plan
+from transcoder.sources.open import Source
 from transcoder.tensors import DType
+from transcoder.writing.stream import Digests, Stream, Workspace
 
 
 def torch_dtype(dtype: DType) -> torch.dtype:

@@ -16,9 +16,9 @@ from typing import Protocol, TypeAlias, TypeVar
 import numpy as np
 
 from transcoder.errors import Problem, SourceError
-from transcoder.pagecache import forget
-from transcoder.sources.links import refuse_link
-from transcoder.sources.remote import RemotePath
+from transcoder.files.links import refuse_link
+from transcoder.files.pagecache import forget
+from transcoder.sources.remote.path import RemotePath
 from transcoder.tensors import TensorSpec
 
 Location: TypeAlias = Path | RemotePath  # where a container lies: what readers do with one, both can

@@ -7,8 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from transcoder.files.links import refuse_link
 from transcoder.sources.base import Location, Source
-from transcoder.sources.links import refuse_link
 
 H5_INDEX = "tf_model.h5.index.json"
 KERAS3_INDEX = ".weights.json"
@@ -25,11 +25,11 @@ class Candidate:
 
 def keras_h5(path: Location) -> Candidate:
     def opened(contain: bool) -> Source:
-        from transcoder.sources.hdf5_file import is_keras3
+        from transcoder.sources.hdf5.file import is_keras3
 
         if is_keras3(path, contain=contain):
             return keras3(path).open(False)
-        from transcoder.sources.keras_h5 import KerasH5
+        from transcoder.sources.hdf5.keras2 import KerasH5
 
         return KerasH5(path)
 
@@ -38,7 +38,7 @@ def keras_h5(path: Location) -> Candidate:
 
 def indexed(index: Location) -> Candidate:
     def opened(contain: bool) -> Source:
-        from transcoder.sources.sharded_h5 import ShardedH5
+        from transcoder.sources.hdf5.keras2_shards import ShardedH5
 
         return ShardedH5(index, contain=contain)
 
@@ -49,7 +49,7 @@ def indexed(index: Location) -> Candidate:
 
 def safetensors(path: Location) -> Candidate:
     def opened(contain: bool) -> Source:
-        from transcoder.sources.tf_safetensors import TFSafetensors
+        from transcoder.sources.arrays.tf_safetensors import TFSafetensors
 
         return TFSafetensors(path)
 
@@ -58,7 +58,7 @@ def safetensors(path: Location) -> Candidate:
 
 def keras3(path: Location) -> Candidate:
     def opened(contain: bool) -> Source:
-        from transcoder.sources.keras3 import Keras3
+        from transcoder.sources.hdf5.keras3 import Keras3
 
         return Keras3(path, contain=contain)
 
@@ -67,7 +67,7 @@ def keras3(path: Location) -> Candidate:
 
 def npz(path: Location) -> Candidate:
     def opened(contain: bool) -> Source:
-        from transcoder.sources.npz import NumpyArchive
+        from transcoder.sources.arrays.npz import NumpyArchive
 
         return NumpyArchive(path)
 
@@ -76,7 +76,7 @@ def npz(path: Location) -> Candidate:
 
 def openai_gpt(directory: Location) -> Candidate:
     def opened(contain: bool) -> Source:
-        from transcoder.sources.openai_gpt import OpenAIGPT
+        from transcoder.sources.arrays.openai_gpt import OpenAIGPT
 
         return OpenAIGPT(directory)
 
@@ -85,7 +85,7 @@ def openai_gpt(directory: Location) -> Candidate:
 
 def saved_model(directory: Location) -> Candidate:
     def opened(contain: bool) -> Source:
-        from transcoder.sources.tf_checkpoint import TFCheckpoint
+        from transcoder.sources.tf.checkpoint import TFCheckpoint
 
         if isinstance(directory, Path):
             refuse_link(directory / "variables")
@@ -96,7 +96,7 @@ def saved_model(directory: Location) -> Candidate:
 
 def checkpoint(prefix: Location) -> Candidate:
     def opened(contain: bool) -> Source:
-        from transcoder.sources.tf_checkpoint import TFCheckpoint
+        from transcoder.sources.tf.checkpoint import TFCheckpoint
 
         return TFCheckpoint(prefix, prefix, "tf-checkpoint")
 
@@ -109,7 +109,7 @@ def v1(file: Location) -> Candidate:
     path = file.with_name(sharded[1]) if sharded else file
 
     def opened(contain: bool) -> Source:
-        from transcoder.sources.v1 import TFV1Checkpoint
+        from transcoder.sources.tf.v1 import TFV1Checkpoint
 
         total = int(sharded[2]) if sharded else 0
         shards = [path.with_name(f"{path.name}-{i:05d}-of-{total:05d}") for i in range(total)]

@@ -117,7 +117,7 @@ def _archives(files: list[Location]) -> list[Candidate]:
 
 
 def _array_names(path: Location) -> list[str] | None:
-    from transcoder.sources.npz import array_names
+    from transcoder.sources.arrays.npz import array_names
 
     return array_names(path)
 
@@ -158,14 +158,14 @@ def _may_be_tensorflow(index: Location) -> bool:
 
 
 def _is_tensorflow(file: Location) -> bool:
-    from transcoder.sources.tf_safetensors import layout_of
+    from transcoder.sources.arrays.tf_safetensors import layout_of
 
     return layout_of(file) == "tf"
 
 
 def is_pytorch(file: Location) -> bool:
     """Whether a file holds weights as transformers writes them for PyTorch."""
-    from transcoder.sources.tf_safetensors import layout_of
+    from transcoder.sources.arrays.tf_safetensors import layout_of
 
     if not file.is_file() or leads_out(file):
         return False

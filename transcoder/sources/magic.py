@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from transcoder.files.links import leads_to
 from transcoder.sources.base import Location, unreadable
-from transcoder.sources.links import leads_to
 
 HDF5_MAGIC = b"\x89HDF\r\n\x1a\n"
 ZIP_MAGIC = b"PK\x03\x04"

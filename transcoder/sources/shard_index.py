@@ -6,8 +6,8 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from transcoder import strictjson
 from transcoder.errors import Problem, SourceError
+from transcoder.files import strictjson
 from transcoder.sources.base import Location, read_small
 from transcoder.sources.names import tidy
 

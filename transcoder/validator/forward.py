@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 
 from transcoder.errors import Problem, TranscodeError
-from transcoder.sources import Source
-from transcoder.validator import truth_numpy
+from transcoder.sources.open import Source
 from transcoder.validator.loading import quiet
 from transcoder.validator.reading import Reader
 from transcoder.validator.report import Level, Verdict, not_run
-from transcoder.validator.truth import Arrays, NoTruth, find_truth
+from transcoder.validator.truth import numpy_forward
+from transcoder.validator.truth.find import Arrays, NoTruth, find_truth
 
 # Of the largest true value of an output, or of 1 if that is larger. float32 sums of a RoBERTa's length differ
 # between libraries by some 1e-6 of it; the narrower types round every weight at 2**-11 and 2**-8.
@@ -59,7 +59,7 @@ def check_forward(
     model = model.float()
     try:
         found = run_torch(model, inputs)
-        recorded = truth_numpy.supports(str(config.get("model_type")), architecture) and any(_blocks(model))
+        recorded = numpy_forward.supports(str(config.get("model_type")), architecture) and any(_blocks(model))
     except Exception as reason:  # whatever somebody else's code raises, the model does not run
         why = f"{type(reason).__name__}: {reason}"
         problem = Problem(str(directory), why, "a model that runs", "see level weights; check config.json")

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError, ValidationError
-from transcoder.sources import Source
-from transcoder.sources.hdf5_file import keeping_little
-from transcoder.sources.keras_h5 import name_list
+from transcoder.sources.hdf5.file import keeping_little
+from transcoder.sources.hdf5.keras2 import name_list
 from transcoder.sources.names import below, common_scope, names_by_layer, stripped, tidy
+from transcoder.sources.open import Source
 from transcoder.tensors import BY_SAFETENSORS
 from transcoder.validator.arrays import ArchiveReader, ArraysReader
 from transcoder.validator.boxes import Box, Shape, lengths, runs, slices, split, whole

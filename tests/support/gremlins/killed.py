@@ -5,7 +5,7 @@ import signal
 from typing import Any
 
 from tests.support.gremlins import place, wrap
-from transcoder.batch import work
+from transcoder.batching import work
 
 
 def perform(own: Any, item: Any, *words: Any, **options: Any) -> Any:

@@ -4,7 +4,7 @@ import ctypes
 from typing import Any
 
 from tests.support.gremlins import wrap
-from transcoder.batch import work
+from transcoder.batching import work
 
 
 def perform(own: Any, item: Any, *words: Any, **options: Any) -> Any:

@@ -4,7 +4,7 @@ import os
 import sys
 from typing import Any
 
-from transcoder.cli import main
+from transcoder.cli.entry import main
 
 write, count = os.pwrite, 0
 

@@ -9,7 +9,7 @@ import sys
 import time
 from typing import Any
 
-from transcoder.cli import main
+from transcoder.cli.entry import main
 
 signal.signal(signal.SIGHUP, getattr(signal, sys.argv[1]))
 write = os.pwrite

@@ -3,6 +3,6 @@
 import sys
 
 sys.modules["transformers"] = None  # type: ignore[assignment]
-from transcoder.cli import main  # noqa: E402  (the line above comes first)
+from transcoder.cli.entry import main  # noqa: E402  (the line above comes first)
 
 main(sys.argv[1:])

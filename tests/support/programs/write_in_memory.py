@@ -9,16 +9,16 @@ import resource
 import sys
 from pathlib import Path
 
-import transcoder.sources.keras_h5
-import transcoder.sources.tf_checkpoint  # noqa: F401  (what comes with a reader is there before)
+import transcoder.sources.hdf5.keras2
+import transcoder.sources.tf.checkpoint  # noqa: F401  (what comes with a reader is there before)
 from tests.support.build import InMemory
 from transcoder.mapping import Assignment, Table
 from transcoder.ops import Concat, Op, Reshape, Slice, Transpose
 from transcoder.options import parse_options
-from transcoder.planner import make_plan
+from transcoder.planning.planner import make_plan
 from transcoder.sources.base import Extent, RangeFile
 from transcoder.tensors import BY_NAME
-from transcoder.write import write_shards
+from transcoder.writing.shards import write_shards
 
 directory, memory, threads, dtype, page_cache, limit, local = json.loads(sys.argv[1])
 SIZES = {

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.remote import INSTALL, Stat
+from transcoder.sources.remote.path import INSTALL, Stat
 from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, redacted, retry_after
 
 PACKAGES = {

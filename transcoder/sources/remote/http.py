@@ -11,9 +11,10 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-from transcoder import strictjson
+from transcoder.artifacts import WANTED
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.remote import INSTALL, Stat
+from transcoder.files import strictjson
+from transcoder.sources.remote.path import INSTALL, Stat
 from transcoder.sources.remote.ranges import BLOCK, Blocks, RemoteFile
 from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, redacted, retry_after
 
@@ -129,7 +130,6 @@ class HTTP:
 
     def _looked_through(self, key: str) -> bool:
         """Ask for all well-known names below a directory; whether there was any."""
-        from transcoder.sidecars import WANTED
 
         def there(name: str) -> bool:
             place = below(name)

@@ -12,7 +12,7 @@ import threading
 from collections import OrderedDict
 from typing import TYPE_CHECKING
 
-from transcoder.sources.remote import Stat, Store
+from transcoder.sources.remote.path import Stat, Store
 from transcoder.sources.remote.retry import Transient, attempt
 
 if TYPE_CHECKING:

@@ -4,5 +4,5 @@ import os
 import sys
 from importlib import import_module
 
-if "transcoder.batch.worker" in " ".join(sys.orig_argv):
+if "transcoder.batching.worker" in " ".join(sys.orig_argv):
     import_module(f"tests.support.gremlins.{os.environ['TRANSCODE_TEST_GREMLIN']}")

@@ -1,0 +1,1 @@
+"""Where a batch writes: a local directory or a bucket."""

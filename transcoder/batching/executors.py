@@ -1,0 +1,226 @@
+"""Where items are worked on, behind one small interface; here, processes of this machine.
+
+A process may die (a crash in native code, the kernel's want of memory, a kill): that is an event of its item, and
+another process takes its place. concurrent.futures breaks as a whole then, and multiprocessing pickles; so each
+worker is a plain child that speaks JSON lines.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO, Any, Protocol, TypeAlias
+
+from transcoder.batching.items import Item, Settings
+from transcoder.batching.work import Result
+
+TAIL = 4000  # bytes of a dead worker's stderr
+GRACE = 3.0  # seconds that workers have to clean up
+# Signals by which a process ends of its own doing; of the others, and of an exit code, nobody knows whose fault it was.
+CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS})
+
+
+@dataclass(frozen=True)
+class Task:
+    """An item to be worked on with so many threads; `memory` in bytes is what it will take."""
+
+    item: Item
+    threads: int
+    memory: int
+    look: bool = False
+
+
+@dataclass(frozen=True)
+class Started:
+    """A worker is at an item."""
+
+    name: str
+    worker: str
+
+
+@dataclass(frozen=True)
+class Advanced:
+    """What is being done with an item, and how many of how many bytes of it are."""
+
+    name: str
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """An item's result."""
+
+    name: str
+    result: Result
+
+
+@dataclass(frozen=True)
+class Died:
+    """The worker of an item died. `how` says of what, `own` that the item did it, `last` what it said at the end."""
+
+    name: str
+    how: str
+    own: bool
+    last: str
+
+
+Event: TypeAlias = Started | Advanced | Finished | Died
+
+
+class Executor(Protocol):
+    """Works on tasks. As many as `slots` at once, or however many where that is None."""
+
+    slots: int | None
+
+    def submit(self, task: Task) -> None: ...
+
+    def events(self, timeout: float) -> Iterator[Event]:
+        """What happened; waits for it at most so many seconds."""
+        ...
+
+    def close(self) -> None:
+        """Abandon what is not finished."""
+        ...
+
+
+@dataclass(eq=False)
+class _Worker:
+    number: int
+    process: subprocess.Popen[bytes]
+    errors: IO[bytes]
+    task: Task | None = None
+    rest: bytes = b""
+    said: list[dict[str, Any]] = field(default_factory=list)
+
+
+class Processes:
+    """Child processes of this one. They are started when there is work for them, and are kept."""
+
+    def __init__(self, settings: Settings, count: int) -> None:
+        self.slots: int | None = count
+        self._settings = settings
+        self._idle: list[_Worker] = []
+        self._numbers = list(range(count, 0, -1))
+        self._workers: dict[int, _Worker] = {}
+        self._selector = selectors.DefaultSelector()
+        self._waiting: list[Event] = []
+
+    def submit(self, task: Task) -> None:
+        worker = self._idle.pop() if self._idle else self._start()
+        worker.task = task
+        words = {"item": task.item.to_json(), "settings": self._settings.to_json(), "threads": task.threads,
+                 "look": task.look}  # fmt: skip
+        with suppress(BrokenPipeError):  # it died idle: `events` will see that
+            assert worker.process.stdin is not None  # noqa: S101
+            worker.process.stdin.write((json.dumps(words) + "\n").encode())
+            worker.process.stdin.flush()
+        self._waiting.append(Started(task.item.name, str(worker.number)))
+
+    def _start(self) -> _Worker:
+        package = str(Path(__file__).resolve().parent.parent.parent)
+        paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
+        # One thread a worker where the libraries choose: the workers are what fills the cores.
+        environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} | dict(os.environ)
+        errors = tempfile.TemporaryFile()  # noqa: SIM115  (the worker's, for as long as it lives)
+        process = subprocess.Popen(
+            [sys.executable, "-c", "from transcoder.batching.worker import main; main()"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            env=environment | {"PYTHONPATH": os.pathsep.join(paths)},
+            start_new_session=True,  # Ctrl-C is for the parent, which closes their stdin
+        )
+        worker = _Worker(self._numbers.pop(), process, errors)
+        self._workers[worker.number] = worker
+        assert process.stdout is not None  # noqa: S101
+        os.set_blocking(process.stdout.fileno(), False)
+        self._selector.register(process.stdout, selectors.EVENT_READ, worker)
+        return worker
+
+    def events(self, timeout: float) -> Iterator[Event]:
+        waiting, self._waiting = self._waiting, []
+        yield from waiting
+        if not self._workers:
+            time.sleep(0 if waiting else timeout)
+            return
+        for key, _ in self._selector.select(0 if waiting else timeout):
+            yield from self._read(key.data)
+
+    def _read(self, worker: _Worker) -> Iterator[Event]:
+        assert worker.process.stdout is not None  # noqa: S101
+        while True:
+            try:
+                data = os.read(worker.process.stdout.fileno(), 1 << 16)
+            except BlockingIOError:
+                return
+            if not data:
+                yield from self._buried(worker)
+                return
+            *lines, worker.rest = (worker.rest + data).split(b"\n")
+            for line in lines:
+                yield from self._heard(worker, json.loads(line))
+
+    def _heard(self, worker: _Worker, message: dict[str, Any]) -> Iterator[Event]:
+        if worker.task is None:
+            return
+        name = worker.task.item.name
+        if "progress" in message:
+            yield Advanced(name, *message["progress"])
+        elif "result" in message:
+            worker.task = None
+            self._idle.append(worker)
+            yield Finished(name, Result(**message["result"]))
+
+    def _buried(self, worker: _Worker) -> Iterator[Event]:
+        self._selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
+        code = worker.process.wait()
+        worker.errors.seek(max(0, worker.errors.seek(0, os.SEEK_END) - TAIL))
+        last = worker.errors.read().decode(errors="replace").strip()
+        self._forget(worker)
+        if worker.task is not None:
+            try:
+                died = signal.Signals(-code)
+                how = f"killed by {died.name}"
+            except ValueError:
+                died = None
+                how = f"ended with exit code {code}"
+            yield Died(worker.task.item.name, how, died in CRASHES, last)
+
+    def _forget(self, worker: _Worker) -> None:
+        del self._workers[worker.number]
+        self._numbers.append(worker.number)
+        if worker in self._idle:
+            self._idle.remove(worker)
+        for stream in (worker.process.stdin, worker.process.stdout, worker.errors):
+            with suppress(BrokenPipeError):
+                stream.close()  # type: ignore[union-attr]
+
+    def pids(self) -> list[int]:
+        """The processes that are at work now."""
+        return [worker.process.pid for worker in self._workers.values()]
+
+    def close(self) -> None:
+        for worker in self._workers.values():
+            with suppress(BrokenPipeError):
+                worker.process.stdin.close()  # type: ignore[union-attr]
+        deadline = time.monotonic() + GRACE
+        for worker in list(self._workers.values()):
+            try:
+                worker.process.wait(max(0.0, deadline - time.monotonic()))
+            except subprocess.TimeoutExpired:
+                worker.process.kill()
+                worker.process.wait()
+            self._forget(worker)
+        self._selector.close()

@@ -1,0 +1,139 @@
+"""A batch from beginning to end: what it is to do, and its options made into a schedule.
+
+The schedule decides what runs when, the executor where, work.py what is done with one item, the watcher what is shown.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+
+from transcoder.batching.destination.base import LISTED
+from transcoder.batching.destination.open import open_destination
+from transcoder.batching.executors import Executor, Processes
+from transcoder.batching.find import find
+from transcoder.batching.items import LEVELS, Item, Settings, parse_part, part_of, with_defaults
+from transcoder.batching.lists import is_list, read_list
+from transcoder.batching.outcome import Summary
+from transcoder.batching.schedule import Limits, Schedule
+from transcoder.batching.watch import Watcher
+from transcoder.errors import Problem, UsageError
+from transcoder.options import MEMORY, available_cores, parse_options, parse_size
+
+RETRIES = 3
+IO_BUDGET = "20GB"
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a batch is to do: all items that were found, and those of the part that was asked for, largest first."""
+
+    items: list[Item]
+    mine: list[Item]
+    notes: list[str]
+    part: tuple[int, int] | None = None
+
+
+def listing(
+    root: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    part: str | None = None,
+    latest: bool = False,
+    exclude: Sequence[str] = (),
+    mapping: str | None = None,
+    architecture: str | None = None,
+    config: str | None = None,
+    dtype: str | None = None,
+    max_shard_size: str | None = None,
+) -> Listing:
+    """The checkpoints below the directory or URL `root`, or of the list `root`, with the options of all of them.
+
+    Raises UsageError or SourceError.
+    """
+    which = parse_part(part)
+    top = None if "://" in str(out) else Path(out)
+    given = {"dtype": dtype, "max_shard_size": max_shard_size}
+    parse_options(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    notes: list[str] = []
+    if is_list(str(root)):
+        items = read_list(Path(root))
+    else:
+        source = Path(root).resolve()
+        if "://" not in str(root) and top is not None and top.resolve() in (source, *source.parents):
+            raise UsageError(
+                "the outputs would lie among the sources",
+                Problem(str(out), "ROOT, or a directory above it", "a directory of its own", "choose another OUT"),
+            )
+        found = find(str(root), apart=top, latest=latest, exclude=exclude)
+        items = found.items
+        notes = [f"{len(items)} checkpoints in {found.directories} directories"]
+        notes += [f"not followed: {link}" for link in found.links]
+    defaults = {"mapping": mapping, "architecture": architecture, "config": config, **given}
+    items = [with_defaults(item, defaults) for item in items]
+    return Listing(items, part_of(items, which), notes, which)
+
+
+def batch(
+    todo: Listing,
+    out: str | PathLike[str],
+    *,
+    validate: str = "weights",
+    memory: str = MEMORY,
+    page_cache: str = "keep",
+    force: bool = False,
+    workers: int | None = None,
+    memory_budget: str | None = None,
+    io_budget: str = IO_BUDGET,
+    retries: int = RETRIES,
+    ray_address: str | None = None,
+    watcher: Watcher | None = None,
+) -> Summary:
+    """Convert and validate what `listing` found, each item to its own directory below `out`. Items fail alone.
+
+    `validate` is none, weights, load or all; `memory` bounds each item's buffers, `memory_budget` what all workers
+    take together (by default half of what is free), `io_budget` the bytes of weights in work at once. `retries` is
+    how often a passing fault is tried again. `page_cache` "drop" leaves the system's page cache to others. With
+    `ray_address` the items are worked on by a Ray cluster.
+    Raises UsageError or WriteError before anything is begun.
+    """
+    if validate not in LEVELS:
+        raise UsageError("an unknown level", Problem("validate", repr(validate), f"of {', '.join(LEVELS)}", "pick one"))
+    parse_options(memory=memory, page_cache=page_cache)
+    cores = available_cores()
+    count = workers if workers is not None else cores
+    if count < 1 or retries < 0:
+        raise UsageError("an option's value can't be used", Problem("workers, retries", f"{count}, {retries}",
+                         "at least one worker, and no fewer than 0 retries", "leave them out"))  # fmt: skip
+    budget = parse_size("memory_budget", memory_budget) if memory_budget is not None else _free_memory() // 2
+    where = str(out) if "://" in str(out) else str(Path(out).absolute())
+    settings = Settings(where, validate, memory, force, page_cache)
+    destination = open_destination(settings.out)
+    destination.put(LISTED, json.dumps([item.to_json() for item in todo.items], ensure_ascii=False).encode())
+    executor: Executor
+    if ray_address is not None:
+        from transcoder.batching.on_ray import Ray
+
+        executor = Ray(settings, ray_address)
+    else:
+        executor = Processes(settings, min(count, max(1, len(todo.mine))))
+    limits = Limits(cores, budget, parse_size("io_budget", io_budget), retries)
+    schedule = Schedule(settings, destination, executor, watcher or Watcher(), limits)
+    return schedule.run(todo.mine, todo.notes)
+
+
+def _free_memory() -> int:
+    """Bytes that processes can have now, as the system says."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]
+        limit = Path("/sys/fs/cgroup/memory.max")
+        if limit.exists() and (text := limit.read_text(encoding="ascii").strip()).isdecimal():
+            found.append(int(text))
+        return min(found)
+    except (OSError, ValueError):
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2

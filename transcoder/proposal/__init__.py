@@ -1,0 +1,1 @@
+"""Proposals: a mapping drafted for a model that no shipped mapping covers."""

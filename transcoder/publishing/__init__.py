@@ -1,0 +1,1 @@
+"""Publishing to the Hugging Face Hub: evidence, card, checks, uploads, one commit."""

@@ -1,0 +1,142 @@
+"""OpenAI's release of the first GPT: `params_shapes.json`, and all arrays one behind another, cut into `params_*.npy`.
+
+No name is in it: the order is that in which the training code makes its variables. Source:
+openai/finetune-transformer-lm, train.py.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from bisect import bisect_right
+from collections.abc import Mapping
+from itertools import accumulate
+
+from transcoder.errors import Problem, SourceError
+from transcoder.files import strictjson
+from transcoder.sources.arrays.npy import read_header
+from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, in_order
+from transcoder.tensors import BY_NAME, TensorSpec
+
+SHAPES = "params_shapes.json"
+PIECE = re.compile(r"params_(\d{1,4})\.npy")
+LONGEST = 1 << 16  # bytes of the shapes
+EMBEDDINGS = ("we_positions", "we")
+LAYER = ("attn/c_attn/w", "attn/c_attn/b", "attn/c_proj/w", "attn/c_proj/b", "ln_1/g", "ln_1/b",
+         "mlp/c_fc/w", "mlp/c_fc/b", "mlp/c_proj/w", "mlp/c_proj/b", "ln_2/g", "ln_2/b")  # fmt: skip
+FLOAT32 = BY_NAME["float32"]
+
+
+class OpenAIGPT(Closing):
+    """The release in a directory, its arrays called as the training code calls the variables they are for."""
+
+    kind = "openai-gpt"
+    producer = "OpenAI, NumPy arrays"
+    scope = ""
+    specs: Mapping[str, TensorSpec]
+    not_tensors: Mapping[str, str]
+
+    def __init__(self, path: Location) -> None:
+        self.path = path
+        self.not_tensors = {}
+        self._files: list[RangeFile] = []
+        self._first: list[int] = []  # each piece's first byte of numbers in its file
+        self._starts = [0]  # each piece's first byte in the whole, and the end
+        try:
+            for piece in _pieces(path):
+                file = RangeFile(piece)
+                self._files.append(file)
+                first = _header(file)
+                self._first.append(first)
+                self._starts.append(self._starts[-1] + file.size - first)
+            shapes = _shapes(path / SHAPES)
+        except BaseException:
+            self.close()
+            raise
+        ends = list(accumulate(math.prod(shape) * FLOAT32.size for shape in shapes))
+        if ends[-1] != self._starts[-1]:
+            self.close()
+            raise damaged(path / SHAPES, "all shapes", f"{ends[-1]} bytes", f"the arrays' {self._starts[-1]}")
+        names = [f"model/{name}" for name in EMBEDDINGS]
+        names += [f"model/h{i}/{name}" for i in range((len(shapes) - 2) // len(LAYER)) for name in LAYER]
+        self.specs = {name: TensorSpec(name, FLOAT32, shape) for name, shape in zip(names, shapes, strict=True)}
+        self._at = dict(zip(names, (0, *ends), strict=False))
+
+    def read_into(self, name: str, start: int, buffer: memoryview) -> None:
+        at = self._at[name] + start
+        done = 0
+        while done < len(buffer):
+            piece = bisect_right(self._starts, at + done) - 1
+            count = min(len(buffer) - done, self._starts[piece + 1] - at - done)
+            where = self._first[piece] + at + done - self._starts[piece]
+            self._files[piece].read_into(where, buffer[done : done + count], name)
+            done += count
+
+    def extent(self, name: str) -> Extent | None:
+        at, nbytes = self._at[name], self.specs[name].nbytes
+        piece = bisect_right(self._starts, at) - 1
+        if not nbytes or at + nbytes > self._starts[piece + 1]:
+            return None
+        return Extent(self._files[piece], self._first[piece] + at - self._starts[piece])
+
+    def files(self) -> tuple[Location, ...]:
+        return (self.path / SHAPES, *(file.path for file in self._files))
+
+    def close(self) -> None:
+        for file in self._files:
+            file.close()
+
+
+def _pieces(directory: Location) -> list[Location]:
+    """The files in the order of their numbers, which count from 0."""
+    found = {int(m[1]): file for file in in_order(directory.iterdir()) if (m := PIECE.fullmatch(file.name))}
+    for number in range(max(found, default=0) + 1):
+        if number not in found:
+            raise SourceError(
+                f"{directory.name} is incomplete",
+                Problem(str(directory), f"no params_{number}.npy", "all pieces", "fetch or copy the missing file"),
+            )
+    return [found[number] for number in sorted(found)]
+
+
+def _shapes(path: Location) -> list[tuple[int, ...]]:
+    """The arrays' shapes: those of the two embeddings, and of whole layers."""
+    file = RangeFile(path)
+    try:
+        if file.size > LONGEST:
+            raise damaged(path, "its size", f"{file.size} bytes", f"at most {LONGEST}")
+        shapes = strictjson.loads(file.read(0, file.size, "the shapes"))
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, "the shapes", str(error), "JSON") from error
+    finally:
+        file.close()
+    entries = shapes if isinstance(shapes, list) else []
+    result = [tuple(shape) for shape in entries if isinstance(shape, list) and all(map(_is_extent, shape))]
+    layers, rest = divmod(len(result) - len(EMBEDDINGS), len(LAYER))
+    if len(result) < len(entries) or layers < 0 or rest:
+        found = f"{len(result)} shapes among {len(entries)} entries"
+        raise damaged(path, "the shapes", found, f"{len(EMBEDDINGS)} shapes, and {len(LAYER)} for each layer")
+    if sum(math.prod(shape) for shape in result) >= 1 << 60:
+        raise damaged(path, "the shapes", "more numbers than any file holds", "the arrays' shapes")
+    return result
+
+
+def _is_extent(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value > 0
+
+
+def _header(file: RangeFile) -> int:
+    """Where a piece's numbers begin: a row of little-endian float32.
+
+    Raises SourceError: another kind of array, or no array.
+    """
+    header = read_header(
+        lambda start, length: file.read(start, max(0, min(length, file.size - start)), "the header"),
+        file.path,
+        "the header",
+    )
+    count = (file.size - header.size) // FLOAT32.size
+    kind = (header.descr, header.fortran_order, header.shape)
+    if kind != ("<f4", False, (count,)) or (file.size - header.size) % FLOAT32.size:
+        raise damaged(file.path, "the header", str(kind), f"{count} numbers in a row, of '<f4'")
+    return header.size

@@ -1,0 +1,1 @@
+"""HDF5 containers: Keras 2 and Keras 3 files, single and sharded."""

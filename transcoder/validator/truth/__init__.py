@@ -1,0 +1,1 @@
+"""Truths for level forward: where the outputs to compare with come from."""

@@ -1,0 +1,1 @@
+"""Writing: a plan becomes safetensors shards and a directory that appears whole or not at all."""

@@ -1,0 +1,327 @@
+"""Any range of a target tensor's elements, computed from its source within a fixed workspace.
+
+A tensor is a small tree of nodes, the source's variables at its leaves; each node can give any run of its
+elements in C order by asking its children for runs. A tensor that fits the workspace is one run; a larger one
+is several, and nothing is ever held whole. Decides nothing about files or threads.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from blake3 import blake3
+from numpy.typing import NDArray
+
+from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose, ZeroRows, infer
+from transcoder.planning.budget import ALIGNED, LINE, TILE_BYTES, Portion
+from transcoder.planning.planner import Entry
+from transcoder.sources.base import Extent
+from transcoder.sources.open import Source
+from transcoder.tensors import BY_NAME, DType
+from transcoder.writing.casting import CastCounts, cast_into
+from transcoder.writing.transpose import copy_strided
+
+Array = NDArray[np.generic]
+SMALL_RUN = 1 << 14  # below this many bytes a run, reading around it is cheaper than another read,
+SMALL_GAP = 1 << 13  # or where the kernel reads at once, below this many bytes between two runs
+
+
+class Workspace:
+    """One thread's buffers: a stack carved from memory that is allocated once."""
+
+    def __init__(self, nbytes: int) -> None:
+        memory = np.empty(nbytes + ALIGNED, np.uint8)
+        self._memory = memory[-memory.ctypes.data % ALIGNED :]
+        self._used = 0
+
+    @contextmanager
+    def take(self, count: int, dtype: DType) -> Iterator[Array]:
+        """An uninitialised array of `count` elements, given back at the end of the block."""
+        start = self._used
+        end = start + count * dtype.size
+        if end > len(self._memory):
+            raise AssertionError("a workspace smaller than the plan's sum")
+        self._used = end + -end % ALIGNED
+        try:
+            yield self._memory[start:end].view(dtype.numpy)
+        finally:
+            self._used = start
+
+
+@dataclass
+class Digests:
+    """blake3 of every source variable that was read, by name."""
+
+    of: dict[str, str] = field(default_factory=dict)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+@dataclass(frozen=True)
+class Node:
+    """A tensor on its way: `op` over `inputs`, or the variable `name` where there is no op."""
+
+    dtype: DType
+    shape: tuple[int, ...]
+    op: Op | None
+    inputs: tuple[Node, ...]
+    name: str = ""
+
+    @property
+    def elements(self) -> int:
+        return math.prod(self.shape)
+
+
+def tree(entry: Entry) -> Node:
+    """The tree that computes an entry."""
+    nodes = tuple(Node(spec.dtype, spec.shape, None, (), spec.name) for spec in entry.sources)
+    for op in _casts_first(entry.ops):
+        specs = infer(op, tuple((node.dtype, node.shape) for node in nodes))
+        groups = [nodes] if isinstance(op, (Concat, Fill)) else [(node,) for node in nodes]
+        nodes = tuple(Node(*spec, op, group) for spec, group in zip(specs, groups, strict=True))
+    return nodes[0]
+
+
+def _casts_first(ops: tuple[Op, ...]) -> tuple[Op, ...]:
+    """Operations with the casts before the first transposition: in its strips, so that no panel is held twice."""
+    first = next((i for i, op in enumerate(ops) if isinstance(op, Transpose)), len(ops))
+    if any(isinstance(op, Fill) for op in ops):
+        return ops  # made of nothing: there is nothing before it to cast
+    head, tail = ops[:first], ops[first:]
+    casts = tuple(op for op in tail if isinstance(op, Cast))
+    return (*head, *casts, *(op for op in tail if not isinstance(op, Cast)))
+
+
+class Stream:
+    """Reads one entry's elements in order, hashing each source variable as its bytes pass."""
+
+    def __init__(self, entry: Entry, source: Source, workspace: Workspace, digests: Digests, portion: Portion) -> None:
+        self._source = source
+        self._workspace = workspace
+        self._strip = portion.strip
+        self.root = tree(entry)
+        self.counts = CastCounts()
+        self._hashers = {spec.name: blake3() for spec in entry.sources}
+        # A variable whose bytes do not pass once and in order is hashed, and by that verified, first.
+        if not _in_order(self.root, portion.panel, portion.strip):
+            for spec in entry.sources:
+                if spec.name not in digests.of:
+                    self._hash_whole(spec.name, spec.nbytes)
+                    self._conclude(digests, spec.name)
+            self._hashers = {}
+
+    @property
+    def unchanged(self) -> str | None:
+        """The variable whose bytes the target's are, in order and hashed as they pass; or None."""
+        node = self.root
+        while isinstance(node.op, (Reshape, Squeeze)):
+            node = node.inputs[0]
+        return node.name if node.op is None and node.name in self._hashers else None
+
+    def read(self, start: int, out: Array) -> None:
+        """Fill `out` with the target's elements from `start` in C order."""
+        self._read(self.root, start, out)
+
+    def conclude(self, digests: Digests) -> None:
+        """Call when all elements have been read."""
+        for name in self._hashers:
+            self._conclude(digests, name)
+
+    def _conclude(self, digests: Digests, name: str) -> None:
+        with digests.lock:
+            digests.of[name] = self._hashers[name].hexdigest()
+
+    def _hash_whole(self, name: str, nbytes: int) -> None:
+        step = min(nbytes, self._strip * self._source.specs[name].dtype.size)
+        with self._workspace.take(step, BY_NAME["uint8"]) as scratch:
+            for start in range(0, nbytes, max(1, step)):
+                piece = scratch.data[: min(step, nbytes - start)]
+                self._source.read_into(name, start, piece)
+                self._hashers[name].update(piece)
+
+    def _read(self, node: Node, start: int, out: Array) -> None:
+        match node.op:
+            case None:
+                buffer = out.view(np.uint8).data
+                self._source.read_into(node.name, start * node.dtype.size, buffer)
+                if node.name in self._hashers:
+                    self._hashers[node.name].update(buffer)
+            case Reshape() | Squeeze():
+                self._read(node.inputs[0], start, out)
+            case Cast():
+                child = node.inputs[0]
+                with self._workspace.take(out.size, child.dtype) as values:
+                    self._read(child, start, values)
+                    cast_into(values, child.dtype, out, node.dtype, self.counts)
+            case ZeroRows(first, stop):
+                self._read(node.inputs[0], start, out)
+                row = node.elements // node.shape[0]
+                out[max(0, first * row - start) : max(0, stop * row - start)] = 0
+            case Transpose(perm):
+                self._transpose(node.inputs[0], perm, start, out)
+            case Slice(axis, first, stop, _):
+                self._slice(node.inputs[0], axis, first, stop, start, out)
+            case Concat(axis):
+                self._concat(node, axis, start, out)
+            case Fill(value):
+                out[...] = value
+            case _:
+                raise AssertionError(node.op)
+
+    def _transpose(self, child: Node, perm: tuple[int, ...], start: int, out: Array) -> None:
+        """Whole rows of the result are a slab of the child; part of a row is a transpose of fewer axes."""
+        if not perm:
+            self._read(child, start, out)
+            return
+        shape = tuple(child.shape[axis] for axis in perm)
+        row = math.prod(shape[1:])
+        at = 0
+        while at < out.size:
+            index, within = divmod(start + at, row)
+            if within == 0 and out.size - at >= row:
+                rows = (out.size - at) // row
+                slab = _cut(child, perm[0], index, index + rows)
+                target = out[at : at + rows * row].reshape((rows, *shape[1:]))
+                self._fill(slab, 0, target.transpose(np.argsort(perm)))
+                at += rows * row
+            else:
+                count = min(row - within, out.size - at)
+                slab = _cut(child, perm[0], index, index + 1)
+                rest_shape = tuple(n for axis, n in enumerate(child.shape) if axis != perm[0])
+                rest = Node(child.dtype, rest_shape, Squeeze((perm[0],)), (slab,))
+                rest_perm = tuple(axis - (axis > perm[0]) for axis in perm[1:])
+                if rest_perm == tuple(range(len(rest_perm))):
+                    self._read(rest, within, out[at : at + count])
+                else:
+                    self._transpose(rest, rest_perm, within, out[at : at + count])
+                at += count
+
+    def _fill(self, node: Node, start: int, out: Array) -> None:
+        """Read a node's elements from `start`, in order and a strip at a time, into an array of any strides."""
+        row = math.prod(out.shape[1:])
+        if row > self._strip:
+            for i, piece in enumerate(out):
+                self._fill(node, start + i * row, piece)
+            return
+        rows = self._strip // row
+        rows = min(len(out), rows - rows % LINE if rows > LINE else rows)
+        with self._workspace.take(rows * row, node.dtype) as strip:
+            for at in range(0, len(out), rows):
+                piece = out[at : at + rows]
+                values = strip[: piece.size]
+                self._read(node, start + at * row, values)
+                if values.nbytes > TILE_BYTES:
+                    with self._workspace.take(TILE_BYTES, BY_NAME["uint8"]) as tile:
+                        copy_strided(values.reshape(piece.shape), piece, tile)
+                else:
+                    copy_strided(values.reshape(piece.shape), piece, None)
+
+    def _slice(self, child: Node, axis: int, first: int, stop: int, start: int, out: Array) -> None:
+        """Runs of the child; where they lie close together they are picked out of longer reads."""
+        inner = math.prod(child.shape[axis + 1 :])
+        run, pitch = (stop - first) * inner, child.shape[axis] * inner
+        size = child.dtype.size
+        extent = self._extent(child)
+        near = (pitch - run) * size < SMALL_GAP if extent else run * size < SMALL_RUN and _direct(child)
+        rows_at_once = self._strip // pitch if near else 0
+        at = 0
+        while at < out.size:
+            index, within = divmod(start + at, run)
+            rows = (out.size - at) // run if within == 0 else 0
+            if rows > 1 and rows_at_once > 1:
+                rows = min(rows, rows_at_once)
+                with self._workspace.take(rows * pitch, child.dtype) as values:
+                    self._read(child, index * pitch, values)
+                    picked = values.reshape(rows, pitch)[:, first * inner : first * inner + run]
+                    out[at : at + rows * run].reshape(rows, run)[:] = picked
+                at += rows * run
+            elif rows > 1 and extent is not None:
+                begin = extent.offset + (index * pitch + first * inner) * size
+                buffer = out[at : at + rows * run].view(np.uint8).data
+                extent.file.read_runs(begin, pitch * size, run * size, buffer, "a tensor")
+                at += rows * run
+            else:
+                count = min(run - within, out.size - at)
+                self._read(child, index * pitch + first * inner + within, out[at : at + count])
+                at += count
+
+    def _extent(self, node: Node) -> Extent | None:
+        """Where a node's elements lie in C order on this machine, of a variable that has been verified."""
+        while isinstance(node.op, (Reshape, Squeeze)):
+            node = node.inputs[0]
+        if node.op is not None or node.name in self._hashers:
+            return None
+        extent = self._source.extent(node.name)
+        return extent if extent is not None and isinstance(extent.path, Path) else None
+
+    def _concat(self, node: Node, axis: int, start: int, out: Array) -> None:
+        """Each run of the result is a run of one of the inputs."""
+        inner = math.prod(node.shape[axis + 1 :])
+        runs = [child.shape[axis] * inner for child in node.inputs]
+        pitch = sum(runs)
+        at = 0
+        while at < out.size:
+            index, within = divmod(start + at, pitch)
+            for child, run in zip(node.inputs, runs, strict=True):
+                if within < run:
+                    count = min(run - within, out.size - at)
+                    self._read(child, index * run + within, out[at : at + count])
+                    at += count
+                    break
+                within -= run
+
+
+def _cut(node: Node, axis: int, start: int, stop: int) -> Node:
+    """A slab of a node; the node itself where the slab is all of it, one slice where it is a slice of a slice."""
+    if (start, stop) == (0, node.shape[axis]):
+        return node
+    shape = (*node.shape[:axis], stop - start, *node.shape[axis + 1 :])
+    if isinstance(node.op, Cast):  # in one go, not run by run
+        return Node(node.dtype, shape, node.op, (_cut(node.inputs[0], axis, start, stop),))
+    if isinstance(node.op, Transpose):
+        inner = _cut(node.inputs[0], node.op.perm[axis], start, stop)
+        return Node(node.dtype, shape, node.op, (inner,))
+    if isinstance(node.op, Concat) and node.op.axis != axis:
+        return Node(node.dtype, shape, node.op, tuple(_cut(child, axis, start, stop) for child in node.inputs))
+    if isinstance(node.op, Slice) and node.op.axis == axis:
+        first = node.op.start
+        return Node(node.dtype, shape, Slice(axis, first + start, first + stop), node.inputs)
+    return Node(node.dtype, shape, Slice(axis, start, stop), (node,))
+
+
+def _direct(node: Node) -> bool:
+    """Whether a node's runs come straight from its variables, through no buffer of the workspace."""
+    match node.op:
+        case None:
+            return True
+        case Reshape() | Squeeze() | Concat():
+            return all(_direct(child) for child in node.inputs)
+        case Slice(axis):
+            return math.prod(node.shape[:axis]) == 1 and _direct(node.inputs[0])
+        case _:
+            return False
+
+
+def _in_order(node: Node, panel: int, strip: int) -> bool:
+    """Whether reading a node, in runs of `panel` elements, reads its variables' bytes in order, each once."""
+    whole = panel >= node.elements
+    match node.op:
+        case None | Fill():
+            return True
+        case Reshape() | Squeeze() | Cast() | ZeroRows():
+            return _in_order(node.inputs[0], panel, strip)
+        case Transpose():
+            return whole and _in_order(node.inputs[0], strip, strip)
+        case Concat(axis):
+            # Only along the outermost axis does a run of the result hold whole inputs.
+            outermost = math.prod(node.shape[:axis]) == 1
+            return all(_in_order(child, panel if whole and outermost else 0, strip) for child in node.inputs)
+        case Slice():
+            return False
+        case _:
+            raise AssertionError(node.op)
