@@ -14,10 +14,10 @@ from pathlib import Path
 
 import pytest
 
-import faults
 from tests.support.batches import errors, events, states, visible
 from tests.support.cases import Transcode
 from tests.support.paths import ROOT
+from tools.faults import batches as faults
 from transcoder.batching import schedule
 from transcoder.batching.work import is_passing
 
@@ -40,7 +40,7 @@ def test_a_worker_that_is_killed_costs_its_item_a_second_attempt_and_no_third(
     seen = transcode("batch", three, tmp_path / "out", "--json")
     assert states(seen) == {"model-0": "failed", "model-1": "done", "model-2": "done"}
     assert [event["item"] for event in events(seen) if event["event"] == "again"].count("model-1") == 1
-    assert errors(seen)["model-0"]["summary"] == "its worker died twice"
+    assert errors(seen)["model-0"]["summary"] == "the worker died twice"
     status = {each["item"]: each["state"] for each in transcode("status", tmp_path / "out", "--json").json}
     assert status == states(seen)
 
@@ -84,7 +84,7 @@ def test_what_libhdf5_and_servers_say_of_passing_faults_is_understood() -> None:
 
 
 def test_runs_that_were_killed_at_random_are_picked_up_with_the_same_bytes(tmp_path: Path) -> None:
-    """The short form of tools/faults.py."""
+    """The short form of tools/faults/batches.py."""
     bench = faults.Bench(tmp_path, seed=int(time.time()), count=4, big=50_000)
     assert sum(faults.kills(bench, 2).values()) >= 2
     assert bench.faults == []

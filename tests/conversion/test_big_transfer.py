@@ -13,9 +13,9 @@ import pytest
 import torch
 import transformers
 
-from originals.big_transfer import big_transfer
 from tests.support.cases import Transcode
 from tests.support.paths import GOLDEN
+from tools.golden.originals.big_transfer import big_transfer
 from transcoder.mapping import expand, load_mapping
 from transcoder.mapping.values import settle
 from transcoder.options import parse_options

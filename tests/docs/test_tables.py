@@ -1,26 +1,16 @@
 """The tables in the documentation are those that the code makes, and the tests that it names are there."""
 
-import importlib.util
 import re
-from types import ModuleType
 
 import pytest
 
 from tests.support.paths import ROOT
-
-
-def tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+from tools.docs import tables
 
 
 @pytest.mark.parametrize("name", ["containers.md", "families.md", "check.md"])
 def test_the_tables_in_the_docs_are_the_codes(name: str) -> None:
-    assert (ROOT / "docs" / name).read_text() == tool("make_docs").page(name), "run tools/make_docs.py"
+    assert (ROOT / "docs" / name).read_text() == tables.page(name), "run python -m tools.docs.tables"
 
 
 def test_every_test_that_the_page_of_threats_names_is_there() -> None:

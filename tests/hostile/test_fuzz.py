@@ -4,7 +4,8 @@ import random
 from itertools import islice
 
 import pytest
-import targets
+
+from tools.fuzz import targets
 
 TRIES = 30
 

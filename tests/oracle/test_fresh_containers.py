@@ -24,7 +24,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     print(f"fresh containers of seed {seed}")
     command = [
         PYTHON,
-        str(ROOT / "tools" / "make_containers.py"),
+        "-m",
+        "tools.golden.containers",
         "--out",
         str(directory),
         "--seed",
@@ -32,13 +33,13 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--large",
     ]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return directory
 
 
 @pytest.mark.oracle
-@pytest.mark.skipif(not PYTHON, reason="TRANSCODE_REFERENCE_PYTHON is not set (tools/make_reference_env builds it)")
+@pytest.mark.skipif(not PYTHON, reason="TRANSCODE_REFERENCE_PYTHON is not set (tools/README.md)")
 @pytest.mark.parametrize("case", CONTAINER_CASES)
 def test_fresh_files_are_read_as_their_writer_reads_them(case: str, fresh: Path) -> None:
     check(fresh / case)
@@ -48,7 +49,7 @@ def test_fresh_files_are_read_as_their_writer_reads_them(case: str, fresh: Path)
 
 
 @pytest.mark.oracle
-@pytest.mark.skipif(not PYTHON, reason="TRANSCODE_REFERENCE_PYTHON is not set (tools/make_reference_env builds it)")
+@pytest.mark.skipif(not PYTHON, reason="TRANSCODE_REFERENCE_PYTHON is not set (tools/README.md)")
 def test_a_fresh_roberta_becomes_the_same_bytes_from_every_container(fresh: Path, tmp_path: Path) -> None:
     made = set()
     for case in ROBERTA_CASES:

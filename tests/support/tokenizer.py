@@ -12,7 +12,7 @@ from tokenizers.trainers import BpeTrainer
 
 from tests.support.paths import ROOT
 
-TEXT = ROOT / "tools" / "corpus.txt"
+TEXT = ROOT / "tools" / "golden" / "corpus.txt"
 SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # RoBERTa's, by id
 
 

@@ -1,4 +1,4 @@
-"""What became of an item, and of a whole batch: the results that people and programs see."""
+"""The outcome of an item and the summary of a batch: the results that users and programs see."""
 
 from __future__ import annotations
 
@@ -10,7 +10,15 @@ from transcoder.batching.items import Item
 
 @dataclass(frozen=True)
 class Outcome:
-    """What became of an item. `state` is done, skipped (it was done before) or failed."""
+    """What became of an item.
+
+    Attributes:
+        item: The item.
+        state: done, skipped (an earlier batch did it) or failed; `status` also reports at work, waiting and damaged.
+        facts: What is known of the conversion: class, container, tensors, bytes, seconds, proof.
+        error: The JSON of the error of a failed item.
+        attempts: How often it was tried.
+    """
 
     item: Item
     state: str
@@ -20,7 +28,7 @@ class Outcome:
 
     @property
     def reason(self) -> str:
-        """Why it failed, in one line."""
+        """The reason of a failure, in one line; empty for other states."""
         if self.error is None:
             return ""
         problems = self.error.get("problems") or []
@@ -29,33 +37,49 @@ class Outcome:
         return f"{self.error['summary']}{first}{more}"
 
     def to_json(self) -> dict[str, object]:
+        """Return the object that `--json` prints."""
         return {
-            "item": self.item.name, "source": self.item.source, "kind": self.item.kind, "size": self.item.size,
-            "state": self.state, "facts": self.facts, "error": self.error, "attempts": self.attempts,
-        }  # fmt: skip
+            "item": self.item.name,
+            "source": self.item.source,
+            "kind": self.item.kind,
+            "size": self.item.size,
+            "state": self.state,
+            "facts": self.facts,
+            "error": self.error,
+            "attempts": self.attempts,
+        }
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What became of a batch. `seconds` is how long it took."""
+    """What became of a batch.
+
+    Attributes:
+        outcomes: One for each item, in the order of their names.
+        seconds: Duration of the batch.
+        notes: What a user should know: counts, links that were not followed.
+    """
 
     outcomes: list[Outcome]
     seconds: float
     notes: list[str] = field(default_factory=list)
 
     def count(self, state: str) -> int:
+        """Return the number of items in a state."""
         return sum(outcome.state == state for outcome in self.outcomes)
 
     @property
     def failed(self) -> list[Outcome]:
+        """The outcomes of failed items."""
         return [outcome for outcome in self.outcomes if outcome.state == "failed"]
 
     @property
     def converted(self) -> int:
-        """Bytes of the weights that were converted now."""
+        """Bytes of weights that this batch converted."""
         return sum(int(o.facts.get("bytes", 0)) for o in self.outcomes if o.state == "done")
 
     def to_json(self) -> dict[str, object]:
+        """Return the object that `--json` prints."""
         return {
             **{state: self.count(state) for state in ("done", "skipped", "failed")},
             "bytes": self.converted,

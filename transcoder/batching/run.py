@@ -1,6 +1,6 @@
-"""A batch from beginning to end: what it is to do, and its options made into a schedule.
+"""A batch from beginning to end: list the items, check the options, run the schedule.
 
-The schedule decides what runs when, the executor where, work.py what is done with one item, the watcher what is shown.
+The schedule decides what runs when, the executor where, work.py what is done with an item, the watcher what is shown.
 """
 
 from __future__ import annotations
@@ -30,7 +30,14 @@ IO_BUDGET = "20GB"
 
 @dataclass(frozen=True)
 class Listing:
-    """What a batch is to do: all items that were found, and those of the part that was asked for, largest first."""
+    """The items of a batch.
+
+    Attributes:
+        items: Every item that was found.
+        mine: The items of the requested part, largest first.
+        notes: What a user should know: counts, links that were not followed.
+        part: (K, N) of the requested part, or None for all.
+    """
 
     items: list[Item]
     mine: list[Item]
@@ -66,13 +73,15 @@ def listing(
         source = Path(root).resolve()
         if "://" not in str(root) and top is not None and top.resolve() in (source, *source.parents):
             raise UsageError(
-                "the outputs would lie among the sources",
-                Problem(str(out), "ROOT, or a directory above it", "a directory of its own", "choose another OUT"),
+                "the output directory contains the sources",
+                Problem(
+                    str(out), "ROOT or a directory above it", "a directory outside ROOT's parents", "choose another OUT"
+                ),
             )
         found = find(str(root), apart=top, latest=latest, exclude=exclude)
         items = found.items
         notes = [f"{len(items)} checkpoints in {found.directories} directories"]
-        notes += [f"not followed: {link}" for link in found.links]
+        notes += [f"link not followed: {link}" for link in found.links]
     defaults = {"mapping": mapping, "architecture": architecture, "config": config, **given}
     items = [with_defaults(item, defaults) for item in items]
     return Listing(items, part_of(items, which), notes, which)
@@ -102,13 +111,23 @@ def batch(
     Raises UsageError or WriteError before anything is begun.
     """
     if validate not in LEVELS:
-        raise UsageError("an unknown level", Problem("validate", repr(validate), f"of {', '.join(LEVELS)}", "pick one"))
+        raise UsageError(
+            "invalid option value",
+            Problem("validate", repr(validate), f"one of {', '.join(LEVELS)}", "choose a level"),
+        )
     parse_options(memory=memory, page_cache=page_cache)
     cores = available_cores()
     count = workers if workers is not None else cores
     if count < 1 or retries < 0:
-        raise UsageError("an option's value can't be used", Problem("workers, retries", f"{count}, {retries}",
-                         "at least one worker, and no fewer than 0 retries", "leave them out"))  # fmt: skip
+        raise UsageError(
+            "invalid option value",
+            Problem(
+                "workers, retries",
+                f"{count}, {retries}",
+                "at least 1 worker and 0 retries",
+                "omit the options to use the defaults",
+            ),
+        )
     budget = parse_size("memory_budget", memory_budget) if memory_budget is not None else _free_memory() // 2
     where = str(out) if "://" in str(out) else str(Path(out).absolute())
     settings = Settings(where, validate, memory, force, page_cache)
@@ -127,7 +146,7 @@ def batch(
 
 
 def _free_memory() -> int:
-    """Bytes that processes can have now, as the system says."""
+    """Return the bytes of memory that processes can have now."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         found = [int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable:")]

@@ -23,7 +23,7 @@ BUSY_WAIT = 1.0  # seconds, longer each time
 
 @dataclass(frozen=True)
 class Limits:
-    """What all workers may take together. `memory` and `io` are bytes; `retries` is per item."""
+    """What all workers may take together: `memory` and `io` in bytes. `retries` is for each item."""
 
     cores: int
     memory: int
@@ -33,7 +33,7 @@ class Limits:
 
 @dataclass(eq=False)
 class _Pending:
-    """An item that waits for its turn, until `after` on the clock. `memory` is what it will take, once it is known."""
+    """A waiting item. It may start from `after` on, on the monotonic clock. `memory` is its bytes, once known."""
 
     item: Item
     attempts: int = 0
@@ -64,8 +64,8 @@ class Schedule:
         self._pending: list[_Pending] = []
         self._running: dict[str, _Pending] = {}
         self._outcomes: list[Outcome] = []
-        self._waiting: _Pending | None = None  # the largest that did not fit
-        self._before: set[str] = set()  # what ran when it first did not
+        self._waiting: _Pending | None = None  # the largest item that did not fit
+        self._before: set[str] = set()  # items that ran when it first did not fit
 
     def run(self, items: Sequence[Item], notes: Sequence[str]) -> Summary:
         begun = time.monotonic()
@@ -85,7 +85,7 @@ class Schedule:
                 self._watcher.tick()
         finally:
             self._executor.close()
-            for name in self._running:  # their workers may not have ended in time to do it
+            for name in self._running:  # a killed worker had no time to clean up
                 self._destination.clean_up(name)
             self._watcher.end()
         outcomes = sorted(self._outcomes, key=lambda outcome: outcome.item.name)
@@ -106,7 +106,7 @@ class Schedule:
             self._executor.submit(Task(chosen.item, threads, self._needed(chosen), look=self._must_look(chosen)))
 
     def _next(self) -> _Pending | None:
-        """The largest that fits. What is smaller may overtake one that does not, if that one need not wait for it."""
+        """Return the largest item that fits. A smaller one may overtake the largest only if that delays nothing."""
         now = time.monotonic()
         memory = sum(self._needed(each) for each in self._running.values())
         io = sum(self._moved(each) for each in self._running.values())
@@ -126,28 +126,28 @@ class Schedule:
         return None
 
     def _leaves_room(self, each: _Pending, blocked: _Pending) -> bool:
-        """Whether `blocked` fits beside this one and all that overtook it, once those that ran before have ended."""
+        """Whether `blocked` fits beside this item and all that overtook it, once those that ran before have ended."""
         later = [*(running for name, running in self._running.items() if name not in self._before), each, blocked]
         memory, io = sum(map(self._needed, later)), sum(map(self._moved, later))
         return memory <= self._memory and io <= self._io
 
     def _needed(self, each: _Pending) -> int:
-        """Bytes of memory, at most the whole budget; before it was looked at, what looking takes."""
+        """Return an item's bytes of memory, at most the whole budget; before it is inspected, what inspection takes."""
         if each.memory:
             return min(each.memory, self._memory)
         return min(CORE if self._must_look(each) else self._bound(each.item), self._memory)
 
     def _bound(self, item: Item) -> int:
-        """The most that an item can take, going by its size."""
+        """Return an upper bound of an item's memory in bytes, from its size."""
         return need(self._settings, min(self._buffers, 4 * item.size), item.size, item.size)
 
     def _must_look(self, each: _Pending) -> bool:
-        """Whether the bound is too coarse, so that the plan must say: it is small enough for nearly all."""
+        """Whether the bound is too coarse, so that the item must be planned first. It rarely is."""
         share = self._memory // max(1, self._executor.slots or 1) if self._executor.slots is not None else 1 << 30
         return not each.memory and self._bound(each.item) > share
 
     def _moved(self, each: _Pending) -> int:
-        """Bytes of weights; one beyond the budget leaves a tenth of it to small ones."""
+        """Return an item's bytes of weights; one larger than the budget leaves a tenth of it to small items."""
         return 0 if self._must_look(each) else min(each.item.size, self._io * 9 // 10)
 
     # What happens
@@ -155,7 +155,7 @@ class Schedule:
     def _handle(self, event: Event) -> None:
         each = self._running.get(event.name)
         if each is None:
-            return  # word of one that has ended meanwhile
+            return  # an event of an item that has ended
         match event:
             case Started(name, worker):
                 self._watcher.started(each.item, worker)
@@ -176,7 +176,7 @@ class Schedule:
                 self._watcher.again(each.item, "", 0.0)
             case "busy":
                 each.waits += 1
-                self._later(each, min(BUSY_WAIT * each.waits, LONGEST_WAIT / 4), "another batch is at it")
+                self._later(each, min(BUSY_WAIT * each.waits, LONGEST_WAIT / 4), "another batch is converting it")
             case "failed" if result.passing and each.attempts < self._retries:
                 each.attempts += 1
                 wait = min(FIRST_WAIT * 2 ** (each.attempts - 1), LONGEST_WAIT)
@@ -188,16 +188,20 @@ class Schedule:
     def _died(self, each: _Pending, how: str, own: bool, last: str) -> None:
         each.deaths += 1
         if not own and each.deaths == 1:
-            # It may have been the system's want of memory: the second time it has the machine to itself.
+            # The system may have been out of memory. The second time it runs alone.
             each.memory = max(self._memory, self._needed(each))
-            self._later(each, 0.0, f"its worker was {how}" if how.startswith("killed") else f"its worker {how}")
+            self._later(each, 0.0, f"the worker was {how}" if how.startswith("killed") else f"the worker {how}")
             return
         said = last.splitlines()[-12:]
         error = TranscodeError(
-            "its worker died" if each.deaths == 1 else "its worker died twice",
-            Problem(each.item.source, f"{how}{': ' + ' | '.join(said) if said else ''}", "a process that ends well",
-                    "look at the source with `transcode convert`; if the system was out of memory, lower --workers"),
-        ).to_json()  # fmt: skip
+            "the worker died" if each.deaths == 1 else "the worker died twice",
+            Problem(
+                each.item.source,
+                f"{how}{': ' + ' | '.join(said) if said else ''}",
+                "a worker that finishes",
+                "try the source with `transcode convert`; if the system was out of memory, lower --workers",
+            ),
+        ).to_json()
         self._destination.record_death(each.item.name, Record(each.item.to_json(), "failed", error=error))
         self._end(Outcome(each.item, "failed", error=error, attempts=each.attempts + each.deaths))
 

@@ -1,4 +1,4 @@
-"""What the records of an OUT say, without doing anything. With `check`, outputs are held against their checksums."""
+"""The state of every item of an OUT, from its records. With `check`, outputs are compared with their checksums."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from transcoder.errors import Problem, UsageError
 
 
 def status(out: str, *, check: bool = False) -> list[Outcome]:
-    """Each item of the batches that wrote to OUT: done, failed, at work, waiting, or with `check` damaged.
+    """Return each item of the batches that wrote to OUT: done, failed, at work, waiting, or with `check` damaged.
 
-    Raises UsageError: no batch has written there.
+    Raises UsageError: no batch has written to OUT.
     """
     destination = open_destination(out)
     if not destination.has_batches():
         raise UsageError(
-            "no batch has written there",
+            "no batch has written to this directory",
             Problem(str(out), f"no {HOME}", "the OUT of a `transcode batch`", "check the path"),
         )
     records = {str(record.item["name"]): record for record in destination.records()}
@@ -32,7 +32,7 @@ def status(out: str, *, check: bool = False) -> list[Outcome]:
             item = Item.from_json(values)
             items[item.name] = item
     except (ValueError, TypeError):
-        pass  # half a list says nothing
+        pass  # an incomplete list is ignored
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         return list(pool.map(lambda item: _outcome(destination, item, records.get(item.name), check), items.values()))
 
@@ -46,6 +46,6 @@ def _outcome(destination: Destination, item: Item, record: Record | None, check:
         return Outcome(item, "failed", record.facts, record.error)
     if check and not destination.holds(record):
         output = destination.display_name(item.name)
-        problem = Problem(output, "other bytes than were written", "the output as it was", "run the batch again")
+        problem = Problem(output, "other bytes than the batch wrote", "the bytes of the record", "run the batch again")
         return Outcome(item, "damaged", record.facts, UsageError("the output is damaged", problem).to_json())
     return Outcome(item, "done", record.facts)

@@ -1,4 +1,4 @@
-"""OUT on what fsspec opens: an object store. An object is whole or not there; an output of several is not so.
+"""A destination in an object store, through fsspec. An object is whole or not there; an output of several is not so.
 
 An output is made and validated in a local directory and then uploaded, its receipt last and that of the output before
 it removed first: where there is no receipt, the output is not whole. There are no locks: two batches on one OUT
@@ -24,7 +24,7 @@ from transcoder.errors import Problem, UsageError, WriteError
 from transcoder.sources.remote.filesystem import identity
 from transcoder.sources.remote.retry import redacted
 
-WEAK = frozenset({"size", "mtime", "LastModified", "last_modified", "updated"})  # alone they prove no content
+WEAK = frozenset({"size", "mtime", "LastModified", "last_modified", "updated"})  # alone they identify no content
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,13 @@ class Bucket:
         except Exception as error:
             raise UsageError(
                 "the output can't be written to",
-                Problem(redacted(url), redacted(f"{type(error).__name__}: {error}"), "a URL that fsspec writes to",
-                        "pip install 'weight-transcoder[remote]' and the package of its kind, or write to a disk"),
-            ) from None  # fmt: skip
+                Problem(
+                    redacted(url),
+                    redacted(f"{type(error).__name__}: {error}"),
+                    "a URL that fsspec writes to",
+                    "pip install 'weight-transcoder[remote]' and the package of its kind, or write to a disk",
+                ),
+            ) from None
         return cls(files, str(top).rstrip("/"), redacted(url).rstrip("/"))
 
     def display_name(self, name: str) -> str:
@@ -135,17 +139,26 @@ class Bucket:
         there = self._names(f"{self.top}/{name}")
         if there and record is None and RECEIPT not in there and not force:
             raise WriteError(
-                "the output holds files that are not ours",
-                Problem(self.display_name(name), ", ".join(sorted(there)[:8]), "nothing, or what a batch wrote",
-                        "choose another output, or pass --force"),
-            )  # fmt: skip
+                "the output directory contains other files",
+                Problem(
+                    self.display_name(name),
+                    ", ".join(sorted(there)[:8]),
+                    "nothing, or the output of a batch",
+                    "choose another output, or pass --force",
+                ),
+            )
         stage = Path(tempfile.mkdtemp(prefix="transcode-"))
         try:
             free = shutil.disk_usage(stage).free
             if free < needed:
                 raise WriteError(
-                    "not enough room on the disk",
-                    Problem(str(stage), f"{free} bytes free", f"{needed} bytes", "set TMPDIR to where there is room"),
+                    "not enough disk space",
+                    Problem(
+                        str(stage),
+                        f"{free} bytes free",
+                        f"{needed} bytes",
+                        "set TMPDIR to a directory with enough space",
+                    ),
                 )
             yield stage
             self._upload(name, stage, there, record)
@@ -168,7 +181,7 @@ class Bucket:
         self.save_record(name, replace(record, outputs=before.outputs, stored=before.stored) if before else record)
 
     def clean_up(self, name: str) -> None:
-        pass  # an output without a receipt is replaced by whoever does the item next
+        pass  # the next conversion replaces an output without a receipt
 
     def reserved_paths(self, name: str) -> tuple[Path, ...]:
         return ()
@@ -181,7 +194,7 @@ class Bucket:
 
     @contextmanager
     def _refusing(self, name: str) -> Iterator[None]:
-        """What a store says against being written to, as a WriteError."""
+        """Raise what the store reports as a WriteError."""
         try:
             yield
         except WriteError:

@@ -1,4 +1,4 @@
-"""OUT on a disk: where records, locks and outputs lie, and what of an output is still as it was written."""
+"""A destination on a disk: where records, locks and outputs are, and which outputs are unchanged."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from transcoder.writing.directory import check_free, locked, places, staged, tid
 
 @dataclass(frozen=True)
 class Disk:
-    """A directory that a batch writes to. `top` need not exist yet."""
+    """A directory that a batch writes to. `top` may not exist yet."""
 
     top: Path
 
@@ -69,7 +69,7 @@ class Disk:
         return sorted((record for record in found if record), key=lambda record: str(record.item["name"]))
 
     def save_record(self, name: str, record: Record) -> None:
-        # Not flushed to the disk: to lose one costs doing the item again.
+        # Not flushed to the disk: a lost record costs one more conversion.
         self.put(f"items/{record_name(name)}.json", encoded(record))
 
     def put(self, name: str, data: bytes) -> None:
@@ -102,10 +102,14 @@ class Disk:
         for above in output.relative_to(self.top).parents:
             if (self.top / above / RECEIPT).exists():
                 raise WriteError(
-                    "the output would lie inside another",
-                    Problem(str(output), f"a converted model in {self.top / above}", "outputs beside each other",
-                            "remove that one or choose another output"),
-                )  # fmt: skip
+                    "the output is inside another output",
+                    Problem(
+                        str(output),
+                        f"a converted model in {self.top / above}",
+                        "outputs that do not contain each other",
+                        "remove that model, or choose another output",
+                    ),
+                )
         if record is not None and not force:
             try:
                 check_free(output, force=False)
@@ -114,7 +118,7 @@ class Disk:
         return staged(output, force=force, needed=needed)
 
     def _clear(self, output: Path, record: Record) -> None:
-        """Remove what an earlier batch wrote and is damaged; all of it, where the receipt can't vouch for the rest."""
+        """Remove the damaged files of an earlier output; all of its files, if the receipt itself is damaged."""
         whole = self._is(output / RECEIPT, record.outputs.get(RECEIPT, ""))
         for file, digest in record.outputs.items():
             try:
@@ -134,7 +138,7 @@ class Disk:
         return {}
 
     def record_death(self, name: str, record: Record) -> None:
-        with suppress(WriteError), self.locked(name):  # if another batch is at it by now, it is that one's
+        with suppress(WriteError), self.locked(name):  # a batch that holds the lock now owns the item
             before = self.record(name)
             self.save_record(name, replace(record, outputs=before.outputs if before else {}))
             tidied(self.output(name))

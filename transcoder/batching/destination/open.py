@@ -8,9 +8,9 @@ from transcoder.batching.destination.base import Destination
 
 
 def open_destination(out: str) -> Destination:
-    """The place of an OUT, a path or a URL.
+    """Return the destination of an OUT, a path or a URL.
 
-    Raises UsageError: a URL that can't be written to.
+    Raises UsageError: the URL is not writable.
     """
     from transcoder.sources.remote.path import is_url
 
