@@ -28,7 +28,8 @@ from transcoder.mapping.expressions import ExpressionError, Value, evaluate, fil
 from transcoder.mapping.lint import lint
 from transcoder.mapping.values import settle
 from transcoder.options import parse_options
-from transcoder.planning.planner import Plan, make_plan
+from transcoder.planning.plan import Plan
+from transcoder.planning.planner import make_plan
 from transcoder.tensors import BY_NAME, TensorSpec
 from transcoder.writing.shards import write_shards
 
@@ -958,7 +959,7 @@ def test_what_is_preferred_is_taken_where_it_is_and_the_plan_says_why(write: Wri
 def test_of_two_preferences_the_first_is_taken(write: Write) -> None:
     path = write(PREFER + '  - {suffix: /Momentum, why: "better than nothing"}\n')
     plan = fitted(path, dict.fromkeys(("a", "a/Average", "b", "b/Momentum"), (2,)))
-    assert [entry.sources[0].name for entry in plan.entries] == ["a/Average", "b/Momentum"]
+    assert [recipe.sources[0].name for recipe in plan.recipes] == ["a/Average", "b/Momentum"]
     (problem,) = refused(path, dict.fromkeys(("a", "a/Average", "a/Momentum", "b"), (2,)))
     assert problem.where == "source: variable a/Momentum"
 

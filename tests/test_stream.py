@@ -25,7 +25,9 @@ from transcoder.ops import Cast, Concat, Op, Reshape, Slice, Squeeze, Transpose,
 from transcoder.options import parse_options
 from transcoder.planning import budget
 from transcoder.planning.budget import portion
-from transcoder.planning.planner import Entry, Plan, make_plan
+from transcoder.planning.plan import Plan
+from transcoder.planning.planner import make_plan
+from transcoder.planning.recipe import Recipe
 from transcoder.sources.open import Source, open_source
 from transcoder.tensors import BY_NAME, TensorSpec
 from transcoder.validator.boxes import slices, split, whole
@@ -186,23 +188,23 @@ def source_of(dtype: str, arrays: dict[str, Array]) -> InMemory:
     return in_memory(arrays, bfloat16=list(arrays) if dtype == "bfloat16" else ())
 
 
-def entry_of(source: InMemory, ops: Sequence[Op]) -> Entry:
+def recipe_of(source: InMemory, ops: Sequence[Op]) -> Recipe:
     sources = tuple(source.specs.values())
     dtype, shape = infer_all(tuple(ops), tuple((spec.dtype, spec.shape) for spec in sources))
-    return Entry(TensorSpec("target", dtype, shape), sources, tuple(ops), "", "", 0)
+    return Recipe(TensorSpec("target", dtype, shape), sources, tuple(ops), "")
 
 
-def streamed(entry: Entry, source: Source, share: int) -> tuple[bytes, dict[str, str]]:
+def streamed(recipe: Recipe, source: Source, share: int) -> tuple[bytes, dict[str, str]]:
     """A target read in panels through a workspace of just the size that the plan counts on."""
-    portioned = portion(entry, share)
+    portioned = portion(recipe, share)
     panel = portioned.panel
     workspace = Workspace(portioned.nbytes)
     digests = Digests()
-    reader = Stream(entry, source, workspace, digests, portioned)
+    reader = Stream(recipe, source, workspace, digests, portioned)
     out = bytearray()
-    with workspace.take(min(panel, entry.target.elements), entry.target.dtype) as buffer:
-        for start in range(0, entry.target.elements, panel):
-            piece = buffer[: min(panel, entry.target.elements - start)]
+    with workspace.take(min(panel, recipe.target.elements), recipe.target.dtype) as buffer:
+        for start in range(0, recipe.target.elements, panel):
+            piece = buffer[: min(panel, recipe.target.elements - start)]
             reader.read(start, piece)
             out += piece.tobytes()
     reader.conclude(digests)
@@ -235,20 +237,20 @@ def test_a_chain_of_operations_in_any_panels_is_what_numpy_makes_of_whole_arrays
     dtype, shapes, ops = chain
     arrays = variables(dtype, shapes)
     source = source_of(dtype, arrays)
-    entry = entry_of(source, ops)
+    recipe = recipe_of(source, ops)
     wanted = by_numpy(list(arrays.values()), dtype, ops)
-    share = (4 * entry.target.nbytes) // panels if panels else 1 << 26
+    share = (4 * recipe.target.nbytes) // panels if panels else 1 << 26
     # Strips and tiles of less than the tensors are large, so that they are filled to the brim.
     with (
         source,
-        patch.object(budget, "STRIP", strip),
+        patch.object(budget, "STRIP_BYTES", strip),
         patch.object(stream, "SMALL_RUN", small),
         patch.object(stream, "SMALL_GAP", small),
     ):
         if local:
             source.store(tmp_path / "data")
-        data, digests = streamed(entry, source, share)
-    assert entry.target.shape == wanted.shape
+        data, digests = streamed(recipe, source, share)
+    assert recipe.target.shape == wanted.shape
     assert data == wanted.tobytes()
     assert digests == {name: blake3(array.tobytes()).hexdigest() for name, array in arrays.items()}
 
@@ -261,11 +263,11 @@ def test_a_workspace_of_one_element_is_enough(chain: tuple[str, list[Shape], lis
     arrays = variables(dtype, shapes)
     source = source_of(dtype, arrays)
     try:
-        entry = entry_of(source, ops)
+        recipe = recipe_of(source, ops)
     except ValueError:  # a slice or reshape that needed the larger extents
         assume(False)
-    assert portion(entry, 1).panel == 1
-    data, _ = streamed(entry, source, 1)
+    assert portion(recipe, 1).panel == 1
+    data, _ = streamed(recipe, source, 1)
     assert data == by_numpy(list(arrays.values()), dtype, ops).tobytes()
 
 
@@ -516,7 +518,7 @@ def test_every_byte_is_handed_to_the_disk_once_and_forgotten_if_so_asked(
         monkeypatch.setattr(writing, name, lambda _, start, length, seen=seen: seen.append((start, length)))
     monkeypatch.setattr(writing, "HANDED", 1 << 20)
     write_shards(plan, source, tmp_path)
-    tensors = sorted((entry.offset, entry.target.nbytes) for entry in plan.entries if entry.target.nbytes)
+    tensors = sorted((entry.offset, entry.recipe.target.nbytes) for entry in plan.entries if entry.recipe.target.nbytes)
     handed, forgotten = (sorted(part for part in calls[name] if part[1]) for name in calls)
     assert forgotten == (handed if page_cache == "drop" else [])
     for start, nbytes in tensors:
@@ -671,5 +673,5 @@ def test_a_cast_of_whole_numbers_to_floats_is_torchs(source: str, target: str) -
 def test_no_cast_drops_an_imaginary_part(tmp_path: Path) -> None:
     source = in_memory({"z": np.ones(3, np.complex64)})
     with pytest.raises(ValueError, match="complex64"):
-        entry_of(source, [Cast("float32")])
+        recipe_of(source, [Cast("float32")])
     assert read(source, "z") == np.ones(3, np.complex64).tobytes()

@@ -27,7 +27,8 @@ from transcoder.mapping import (
 from transcoder.mapping.expressions import Value
 from transcoder.options import MAX_SHARD_SIZE, MEMORY, Options, parse_options
 from transcoder.planning.layout import INDEX, SINGLE, index_json
-from transcoder.planning.planner import Plan, entry_json, make_plan
+from transcoder.planning.plan import Plan, entry_json
+from transcoder.planning.planner import make_plan
 from transcoder.repository.config import ModelConfig, find_config, read_config
 from transcoder.repository.sidecars import Sidecars, find_sidecars
 from transcoder.sources.names import is_training_state
@@ -332,7 +333,7 @@ def _receipt(job: Job, written: Written, files: dict[str, bytes]) -> dict[str, o
         "mapping": {"name": plan.mapping, "blake3": plan.mapping_digest, "files": dict(job.mapping.files)},
         "options": {"dtype": plan.options.dtype, "max_shard_size": plan.options.max_shard_size},
         "plan": plan.digest,
-        "tensors": [{**entry_json(e), "blake3": written.targets[e.target.name]} for e in plan.entries],
+        "tensors": [{**entry_json(e), "blake3": written.targets[e.recipe.target.name]} for e in plan.entries],
         "casts": {name: vars(counts) for name, counts in written.casts.items()},
         "dropped": [vars(dropped) for dropped in plan.dropped],
         "notes": list(plan.notes) + _cast_notes(written),

@@ -213,7 +213,7 @@ def _prepared(item: Item, settings: Settings, place: Place, threads: int) -> Any
 def _need(item: Item, settings: Settings, place: Place) -> int:
     """Bytes of memory that the item takes: the plan's buffers, and what its validation holds."""
     with _prepared(item, settings, place, 1) as job:
-        largest = max((entry.target.nbytes for entry in job.plan.entries), default=0)
+        largest = max((spec.nbytes for spec in job.plan.specs), default=0)
         return need(settings, job.plan.peak_bytes, largest, job.plan.nbytes)
 
 

@@ -17,7 +17,7 @@ import torch
 from transcoder.errors import PlanError, Problem, UsageError
 from transcoder.options import MEMORY, parse_options
 from transcoder.pipeline import Job, prepare
-from transcoder.planning.planner import Entry
+from transcoder.planning.recipe import Recipe
 from transcoder.pytorch.model import build, class_for, computed, initialise, is_auto, own_names, untie, useless
 from transcoder.pytorch.state import Filler, StateDict, torch_dtype
 from transcoder.repository.config import find_config, read_config
@@ -144,7 +144,7 @@ def _built(model: Any, job: Job) -> Any:
     model_class, settings = class_for(model, values, str(job.config.path))
     settings.architectures = [model_class.__name__]
     name = job.plan.output_dtype
-    pooler = any(".pooler." in f".{entry.target.name}" for entry in job.plan.entries)
+    pooler = any(".pooler." in f".{recipe.target.name}" for recipe in job.plan.recipes)
     try:
         return build(model_class, settings, torch_dtype(BY_NAME[name]) if name else None, pooler=pooler)
     except Exception as error:  # whatever somebody else's code raises, there is no model
@@ -157,50 +157,50 @@ def _built(model: Any, job: Job) -> Any:
 
 @dataclass(frozen=True)
 class Places:
-    """Where entries go. `again` are those whose place another entry fills: they must hold the same, or be untied."""
+    """Where recipes go. `again` are those whose place another recipe fills: they must hold the same, or be untied."""
 
-    fills: list[tuple[Entry, torch.Tensor]]
-    again: list[tuple[Entry, torch.Tensor, str]]  # with the model's name for it
+    fills: list[tuple[Recipe, torch.Tensor]]
+    again: list[tuple[Recipe, torch.Tensor, str]]  # with the model's name for it
 
 
 def _places(job: Job, model: Any, *, strict: bool, new: bool) -> Places:
-    """Each entry with the tensor of the model that it fills, contiguous and of its dtype.
+    """Each recipe with the tensor of the model that it fills, contiguous and of its dtype.
 
     What a new model has without a variable is made; of a module of one's own it stays.
     Raises PlanError with all that does not fit.
     """
     name = type(model).__name__
     problems: list[Problem] = []
-    entries = {entry.target.name: entry for entry in job.plan.entries}
-    names = own_names(model, entries)
+    recipes = {recipe.target.name: recipe for recipe in job.plan.recipes}
+    names = own_names(model, recipes)
     state = model.state_dict(keep_vars=True)
     unsaved = {each: tensor for each, tensor in model.named_buffers() if each not in state}
-    spots: dict[int, tuple[str, Entry]] = {}  # by the parameter, which tied names share
-    again: list[tuple[Entry, torch.Tensor, str]] = []
+    spots: dict[int, tuple[str, Recipe]] = {}  # by the parameter, which tied names share
+    again: list[tuple[Recipe, torch.Tensor, str]] = []
     left: list[str] = []
-    for file_name, entry in entries.items():
+    for file_name, recipe in recipes.items():
         own = names[file_name]
         tensor = state.get(own, unsaved.get(own))
         if tensor is None:
             if not useless(model, own):
                 left.append(file_name)
-        elif tuple(tensor.shape) != entry.target.shape:
-            problems.append(Problem(f"tensor {own}", f"{list(entry.target.shape)} from {_origin(entry)}",
+        elif tuple(tensor.shape) != recipe.target.shape:
+            problems.append(Problem(f"tensor {own}", f"{list(recipe.target.shape)} from {_origin(recipe)}",
                                     f"{list(tensor.shape)} in {name}", "use the config.json that was saved with the "
                                     "weights, or build the module by it"))  # fmt: skip
-            spots.setdefault(id(tensor), (own, entry))
+            spots.setdefault(id(tensor), (own, recipe))
         elif own in unsaved:
-            again.append((entry, tensor, own))
+            again.append((recipe, tensor, own))
         else:
-            before = spots.setdefault(id(tensor), (own, entry))[1]
-            if (before.sources, before.ops) != (entry.sources, entry.ops):
-                again.append((entry, tensor, own))
+            before = spots.setdefault(id(tensor), (own, recipe))[1]
+            if (before.sources, before.ops) != (recipe.sources, recipe.ops):
+                again.append((recipe, tensor, own))
     unfilled = [each for each, tensor in state.items() if id(tensor) not in spots]
     made = computed(model, unfilled) if new else set()
     unfilled = [each for each in unfilled if each not in made]
     if strict:
         remedy = "pass strict=False to leave it, or the class that the weights were saved from"
-        problems += [Problem(f"variable {_origin(entries[each])}", f"{each}, a tensor that {name} does not have",
+        problems += [Problem(f"variable {_origin(recipes[each])}", f"{each}, a tensor that {name} does not have",
                              f"a place in {name}", remedy) for each in left]  # fmt: skip
         remedy = "pass strict=False to have it as in a new model, or the class that the weights were saved from"
         problems += [Problem(f"tensor {each}", "no variable for it", f"{list(state[each].shape)} for {name}", remedy)
@@ -214,7 +214,7 @@ def _places(job: Job, model: Any, *, strict: bool, new: bool) -> Places:
         _warn(name, left, unfilled, new=new)
     if new and unfilled:
         initialise(model, unfilled)
-    return Places([(entry, _writable(state[target], entry)) for target, entry in spots.values()], again)
+    return Places([(recipe, _writable(state[target], recipe)) for target, recipe in spots.values()], again)
 
 
 def _check_again(places: Places, filler: Filler, model: Any, *, new: bool) -> None:
@@ -223,23 +223,23 @@ def _check_again(places: Places, filler: Filler, model: Any, *, new: bool) -> No
     Raises PlanError for all others that differ.
     """
     problems = []
-    for entry, tensor, own in places.again:
-        other = torch.empty(entry.target.shape, dtype=torch_dtype(entry.target.dtype))
-        filler.fill(entry, other)
+    for recipe, tensor, own in places.again:
+        other = torch.empty(recipe.target.shape, dtype=torch_dtype(recipe.target.dtype))
+        filler.fill(recipe, other)
         if torch.equal(other, tensor.detach().to("cpu", other.dtype)):
             continue
         if new and isinstance(tensor, torch.nn.Parameter):
             untie(model, own, other)
         else:
-            problems.append(Problem(f"tensor {own}", f"values of {_origin(entry)} that differ from what is there",
+            problems.append(Problem(f"tensor {own}", f"values of {_origin(recipe)} that differ from what is there",
                                     "the same values", "untie the two in the module, or mend the mapping"))  # fmt: skip
     if problems:
         raise PlanError(f"the tensors do not fit {type(model).__name__}", problems)
 
 
-def _writable(tensor: torch.Tensor, entry: Entry) -> torch.Tensor:
+def _writable(tensor: torch.Tensor, recipe: Recipe) -> torch.Tensor:
     """The tensor's storage; a new one where the old has another dtype, another order or another device."""
-    dtype = torch_dtype(entry.target.dtype)
+    dtype = torch_dtype(recipe.target.dtype)
     if tensor.dtype != dtype or not tensor.is_contiguous() or tensor.device.type != "cpu":
         tensor.data = torch.empty(tensor.shape, dtype=dtype)
     return tensor
@@ -255,5 +255,5 @@ def _warn(name: str, left: list[str], unfilled: list[str], *, new: bool) -> None
     warnings.warn("; ".join(parts), stacklevel=4)
 
 
-def _origin(entry: Entry) -> str:
-    return ", ".join(spec.name for spec in entry.sources) or "the mapping"
+def _origin(recipe: Recipe) -> str:
+    return ", ".join(spec.name for spec in recipe.sources) or "the mapping"

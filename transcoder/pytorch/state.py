@@ -16,7 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError
-from transcoder.planning.planner import Entry, Plan
+from transcoder.planning.budget import portions, workspace_bytes
+from transcoder.planning.plan import Plan
+from transcoder.planning.recipe import Recipe
 from transcoder.sources.open import Source
 from transcoder.tensors import DType
 from transcoder.writing.stream import Digests, Stream, Workspace
@@ -47,18 +49,18 @@ class Filler:
         self._digests = Digests()
         self._local = threading.local()
         self._stop = threading.Event()
-        self._portions = {entry.target.name: plan.portion(entry) for entry in plan.entries}
-        self._workspace_bytes = max((portion.nbytes for portion in self._portions.values()), default=0)
+        self._portions = portions(plan.recipes, plan.options)
+        self._workspace_bytes = workspace_bytes(self._portions)
 
-    def fill(self, entry: Entry, tensor: torch.Tensor) -> None:
-        """Write an entry's elements into a contiguous CPU tensor of its dtype and shape."""
+    def fill(self, recipe: Recipe, tensor: torch.Tensor) -> None:
+        """Write a target's elements into a contiguous CPU tensor of its dtype and shape."""
         workspace = getattr(self._local, "workspace", None)
         if workspace is None:
             workspace = self._local.workspace = Workspace(self._workspace_bytes)
-        portion = self._portions[entry.target.name]
-        stream = Stream(entry, self._source, workspace, self._digests, portion)
-        out = elements(tensor, entry.target.dtype)
-        for start in range(0, entry.target.elements, portion.panel):
+        portion = self._portions[recipe.target.name]
+        stream = Stream(recipe, self._source, workspace, self._digests, portion)
+        out = elements(tensor, recipe.target.dtype)
+        for start in range(0, recipe.target.elements, portion.panel):
             if self._stop.is_set():
                 return
             piece = out[start : start + portion.panel]
@@ -66,7 +68,7 @@ class Filler:
             self._progress(piece.nbytes)
         stream.conclude(self._digests)
 
-    def fill_all(self, pairs: list[tuple[Entry, torch.Tensor]]) -> None:
+    def fill_all(self, pairs: list[tuple[Recipe, torch.Tensor]]) -> None:
         """Fill many, the largest first. Raises the first error after all threads have ended."""
         pairs = sorted(pairs, key=lambda pair: -pair[0].target.nbytes)
         with ThreadPoolExecutor(self._plan.options.threads, thread_name_prefix="transcode") as pool:
@@ -90,27 +92,27 @@ class StateDict(Mapping[str, Any]):
 
     def __init__(self, plan: Plan, source: Source, resources: ExitStack) -> None:
         self.plan = plan
-        self._entries = {entry.target.name: entry for entry in plan.entries}
+        self._recipes = {recipe.target.name: recipe for recipe in plan.recipes}
         self._filler = Filler(plan, source)
         self._resources: ExitStack | None = resources
 
     def __getitem__(self, name: str) -> torch.Tensor:
         """A new tensor of one's own. Raises KeyError, or SourceError where the file is damaged or was closed."""
-        entry = self._entries[name]
+        recipe = self._recipes[name]
         if self._resources is None:
             raise SourceError(
                 "the state dict was closed",
                 Problem(name, "a closed source", "an open one", "read inside the `with` block, or load again"),
             )
-        tensor = torch.empty(entry.target.shape, dtype=torch_dtype(entry.target.dtype))
-        self._filler.fill(entry, tensor)
+        tensor = torch.empty(recipe.target.shape, dtype=torch_dtype(recipe.target.dtype))
+        self._filler.fill(recipe, tensor)
         return tensor
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._recipes)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._recipes)
 
     def __repr__(self) -> str:
         return f"<StateDict of {self.plan.architecture}: {len(self)} tensors, {self.plan.nbytes} bytes, read on demand>"
