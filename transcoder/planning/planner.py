@@ -9,7 +9,7 @@ import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 
-from transcoder.errors import PlanError, Problem
+from transcoder.errors import MisfitError, Problem
 from transcoder.mapping import Assignment, DropRule, Table
 from transcoder.ops import Cast, IllegalOp, Op, Slice, infer_all
 from transcoder.options import Options
@@ -40,7 +40,7 @@ def make_plan(
     `alternatives` are the tables of the mapping's other architectures: should one fit, a failure names it, unless so
     much is wrong that they are not tried, which it says.
     `inside` are other places in the source where the mapping's transformer lies whole: a failure names them too.
-    Raises PlanError with every missing, unknown, doubly used and misshapen tensor.
+    Raises MisfitError with every missing, unknown, doubly used and misshapen tensor.
     """
     fit = _Fit(specs, table, where)
     if fit.problems:
@@ -51,7 +51,7 @@ def make_plan(
             hint = f"; they fit {' and '.join(fitting)}: pass --architecture" if fitting else ""
         if places := list(inside):
             hint += f"; there is a whole {mapping} inside, at {' and '.join(places)}: see `transcode mapping init`"
-        raise PlanError(f"the variables do not fit {table.architecture}{hint}", fit.problems)
+        raise MisfitError(f"the variables do not fit {table.architecture}{hint}", fit.problems)
     recipes = [_with_dtype(recipe, options.dtype) for recipe in fit.recipes]
     shards = lay_out([recipe.target for recipe in recipes], options.max_shard_size)
     place = {name: (shard.file, offset) for shard in shards for name, offset in shard.offsets.items()}

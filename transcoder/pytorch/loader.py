@@ -14,7 +14,7 @@ from typing import Any, TypeVar, overload
 
 import torch
 
-from transcoder.errors import PlanError, Problem, UsageError
+from transcoder.errors import MisfitError, PlanError, Problem, UsageError
 from transcoder.options import MEMORY, parse_options
 from transcoder.pipeline import Job, prepare
 from transcoder.planning.recipe import Recipe
@@ -105,11 +105,11 @@ def load(
             job = resources.enter_context(
                 prepare(locate(source), mapping=mapping, architecture=architecture, config=config, options=options)
             )
-        except PlanError as error:
-            if model is None or not strict or "do not fit" not in error.summary:
+        except MisfitError as error:
+            if model is None or not strict:
                 raise
             hint = "in Python, strict=False loads what there is into the class that is asked for"
-            raise PlanError(f"{error.summary}; {hint}", error.problems) from error
+            raise MisfitError(f"{error.summary}; {hint}", error.problems) from error
         if model is None:
             return StateDict(job.plan, job.source, resources.pop_all())
         target = model if is_module else _built(model, job)
