@@ -25,6 +25,7 @@ from transcoder.mapping import (
     mapping_digest,
 )
 from transcoder.mapping.expressions import Value
+from transcoder.mapping.inside import find_bases
 from transcoder.options import MAX_SHARD_SIZE, MEMORY, Options, parse_options
 from transcoder.planning.layout import index_json
 from transcoder.planning.plan import Entry, Plan
@@ -32,7 +33,6 @@ from transcoder.planning.planner import make_plan
 from transcoder.receipt import DroppedRecord, FileRecord, MappingRecord, Receipt, SourceRecord, TensorRecord
 from transcoder.repository.config import ModelConfig, find_config, read_config
 from transcoder.repository.sidecars import Sidecars, find_sidecars
-from transcoder.sources.names import is_training_state
 from transcoder.sources.open import Source, check_unchanged, open_source
 from transcoder.sources.remote.path import RemotePath, local_path, locate
 from transcoder.sources.renamed import Renamed
@@ -204,56 +204,8 @@ def _alternatives(mapping: Mapping, chosen: str, values: dict[str, Value]) -> It
 
 def _inside(source: Source, mapping: Mapping, values: dict[str, Value]) -> Iterator[str]:
     """Where, other than where the mapping has it, the source holds the mapping's transformer; made when asked for."""
-    from transcoder.proposal.extend import find_bases
-
     with suppress(MappingError):
         yield from (base for base in find_bases(source.specs, mapping, values) if base != mapping.let.get("base"))
-
-
-def propose_mapping(
-    source: AnyPath,
-    *,
-    mapping: AnyPath | None = None,
-    config: AnyPath | None = None,
-    architecture: str | None = None,
-    module: str = "encoder",
-    target: str | None = None,
-) -> str:
-    """The YAML of a mapping, ready to edit: for a Keras model with a known transformer inside, or for any other.
-
-    `config` is the transformer's config.json, by default the one beside the source; `mapping` its family, by
-    default the one that config.json names; `module` where the transformer lies in the PyTorch module to be, and
-    `architecture` its name. With `target`, a class of transformers or a safetensors file of a PyTorch model, every
-    tensor of it is looked for among the variables by names and shapes, and each line says how sure it is. So too,
-    without it, where no mapping knows config.json's model_type.
-    Raises SourceError, PlanError or MappingError: it is not inside, or more than once, or there is no such target.
-    """
-    from transcoder.proposal.extend import propose
-
-    with open_source(source) as opened:
-        if target is not None and target.endswith(".safetensors"):
-            return _guessed(opened, target, {}, architecture or "MyModel")
-        model = read_config(locate(config)) if config is not None else find_config(opened.path)
-        if target is None and mapping is None and model.architectures:
-            try:
-                find_mappings(model.model_type, None)
-            except MappingError:
-                target = model.architectures[0]
-        if target is not None:
-            return _guessed(opened, target, model.values, architecture or target)
-        table, _ = _mapping(mapping, model, None, opened)
-        name = architecture or "MyModel"
-        return propose(opened.specs, table, model.over(table.config), architecture=name, module=module)
-
-
-def _guessed(source: Source, target: str, config: dict[str, object], architecture: str) -> str:
-    from transcoder.proposal.match import guess
-    from transcoder.proposal.text import draft
-    from transcoder.repository.skeleton import state_dict_of
-
-    tensors, tied = state_dict_of(target, config)
-    variables = {n: (s.dtype.name, s.shape) for n, s in source.specs.items() if not is_training_state(n)}
-    return draft(guess(variables, tensors), architecture=architecture, source=source.path.name, tied=tied)
 
 
 def _only(names: tuple[str, ...], model: ModelConfig, known: list[str]) -> str:
