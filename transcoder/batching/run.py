@@ -24,7 +24,7 @@ from transcoder.batching.record import Record
 from transcoder.batching.watch import Watcher
 from transcoder.batching.work import CORE, Result, need
 from transcoder.errors import Problem, TranscodeError, UsageError
-from transcoder.options import MEMORY, parse_options, parse_size
+from transcoder.options import MEMORY, cores, parse_options, parse_size
 
 RETRIES = 3
 IO_BUDGET = "20GB"
@@ -165,8 +165,7 @@ def batch(
     if validate not in LEVELS:
         raise UsageError("an unknown level", Problem("validate", repr(validate), f"of {', '.join(LEVELS)}", "pick one"))
     parse_options(memory=memory, page_cache=page_cache)
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    count = workers if workers is not None else cores
+    count = workers if workers is not None else cores()
     if count < 1 or retries < 0:
         raise UsageError("an option's value can't be used", Problem("workers, retries", f"{count}, {retries}",
                          "at least one worker, and no fewer than 0 retries", "leave them out"))  # fmt: skip
@@ -183,7 +182,7 @@ def batch(
     else:
         executor = Processes(settings, min(count, max(1, len(todo.mine))))
     run = _Run(
-        settings, place, executor, watcher or Watcher(), cores, budget, parse_size("io_budget", io_budget), retries
+        settings, place, executor, watcher or Watcher(), cores(), budget, parse_size("io_budget", io_budget), retries
     )
     return run.whole(todo)
 

@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -192,23 +192,18 @@ def _replanned(item: Item, settings: Settings, place: Place, record: Record) -> 
 # Do it --------------------------------------------------------------------------------------------------------------
 
 
-def _prepared(item: Item, settings: Settings, place: Place, threads: int) -> Any:
-    from transcoder.options import parse_options
+def _prepared(item: Item, settings: Settings, place: Place, threads: int) -> AbstractContextManager[Job]:
+    from transcoder.options import Request, parse_options
     from transcoder.pipeline import prepare
+    from transcoder.sources.remote.path import locate
 
     options = parse_options(
         dtype=item.dtype, max_shard_size=item.max_shard_size, memory=settings.memory, threads=threads,
         page_cache=settings.page_cache,
     )  # fmt: skip
-    return prepare(
-        item.source,
-        mapping=item.mapping,
-        architecture=item.architecture,
-        config=item.config,
-        output=place.local(item.name),
-        contain=True,  # nobody looks at what a batch finds
-        options=options,
-    )
+    # Contained: nobody looks at what a batch finds.
+    request = Request(locate(item.source), options, item.config, item.mapping, item.architecture, contain=True)
+    return prepare(request, place.local(item.name))
 
 
 def _need(item: Item, settings: Settings, place: Place) -> int:
@@ -273,7 +268,7 @@ def _convert(
             "peak_buffers": job.plan.peak_bytes,
             "convert_seconds": round(converted - begun, 3),
             "seconds": round(time.perf_counter() - begun, 3),
-            "config_directory": _relative(item, job.config.path.parent),
+            "config_directory": _relative(item, job.origin.config.path.parent),
             **_parity(report),
         }
         record = Record(
@@ -323,7 +318,7 @@ def _parity(report: Report | None) -> dict[str, Any]:
 
 def _files(job: Job) -> list[Location]:
     """Every file that the output depends on."""
-    return list(dict.fromkeys((*job.source.files(), job.config.path, *job.sidecars.copied)))
+    return list(dict.fromkeys((*job.source.files(), job.origin.config.path, *job.origin.sidecars.copied)))
 
 
 def _states(job: Job) -> dict[Location, tuple[int, ...]]:

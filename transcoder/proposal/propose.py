@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from os import PathLike
-
 from transcoder.errors import MappingError
-from transcoder.mapping import choose, find_mappings, load_mapping
+from transcoder.mapping import find_mappings
 from transcoder.mapping.values import settle
+from transcoder.options import AnyPath
+from transcoder.origins.transformers import config_of, mapping_of
 from transcoder.proposal.extend import extend
 from transcoder.proposal.match import guess
 from transcoder.proposal.proposal import Proposal
 from transcoder.proposal.yaml_lines import proposal_of
-from transcoder.repository.config import find_config, read_config
 from transcoder.repository.skeleton import state_dict_of
 from transcoder.sources.names import is_training_state
 from transcoder.sources.open import Source, open_source
-from transcoder.sources.remote.path import locate
-
-AnyPath = str | PathLike[str]
 
 
 def propose_mapping(
@@ -55,7 +51,7 @@ def propose_mapping(
     with open_source(source) as opened:
         if target is not None and target.endswith(".safetensors"):
             return _for_target(opened, target, {}, architecture or "MyModel")
-        model = read_config(locate(config)) if config is not None else find_config(opened.path)
+        model = config_of(opened.path, config)
         if target is None and mapping is None and model.architectures:
             try:
                 find_mappings(model.model_type, None)
@@ -63,8 +59,7 @@ def propose_mapping(
                 target = model.architectures[0]
         if target is not None:
             return _for_target(opened, target, model.values, architecture or target)
-        candidates = [load_mapping(mapping)] if mapping is not None else find_mappings(model.model_type, None)
-        family, _ = choose(candidates, None, model.values, opened.specs, str(model.path))
+        family, _ = mapping_of(opened, model, mapping, None)
         values = settle(model.values, family.config, str(model.path))
         return extend(opened.specs, family, values, architecture=architecture or "MyModel", module=module)
 

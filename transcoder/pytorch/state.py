@@ -1,4 +1,4 @@
-"""Plan entries -> torch tensors: streamed straight into their storage, or one by one as they are asked for.
+"""Recipes -> torch tensors: streamed straight into their storage, or one by one when they are asked for.
 
 Decides nothing about models.
 """
@@ -25,13 +25,13 @@ from transcoder.writing.stream import Digests, Stream, Workspace
 
 
 def torch_dtype(dtype: DType) -> torch.dtype:
-    """torch's dtype of the same name."""
+    """Return torch's dtype of the same name."""
     found: torch.dtype = getattr(torch, dtype.name)
     return found
 
 
 def elements(tensor: torch.Tensor, dtype: DType) -> NDArray[np.generic]:
-    """A contiguous CPU tensor's own storage as a flat array of stored elements: bfloat16 as its 16 bits."""
+    """Return the storage of a contiguous CPU tensor as a flat array; bfloat16 as its 16 bits."""
     flat = tensor.detach().reshape(-1)
     if dtype.name == "bfloat16":
         flat = flat.view(torch.int16)  # numpy has no bfloat16, and torch before 2.3 no uint16
@@ -40,7 +40,7 @@ def elements(tensor: torch.Tensor, dtype: DType) -> NDArray[np.generic]:
 
 
 class Filler:
-    """Fills tensors with what a plan makes of a source. Each thread has its own workspace within the budget."""
+    """Fills tensors by a plan's recipes. Each thread has its own workspace within the memory limit."""
 
     def __init__(self, plan: Plan, source: Source, progress: Callable[[int], None] | None = None) -> None:
         self._plan = plan
@@ -53,7 +53,7 @@ class Filler:
         self._workspace_bytes = workspace_bytes(self._portions)
 
     def fill(self, recipe: Recipe, tensor: torch.Tensor) -> None:
-        """Write a target's elements into a contiguous CPU tensor of its dtype and shape."""
+        """Write a recipe's elements into a contiguous CPU tensor of its dtype and shape."""
         workspace = getattr(self._local, "workspace", None)
         if workspace is None:
             workspace = self._local.workspace = Workspace(self._workspace_bytes)
@@ -69,7 +69,7 @@ class Filler:
         stream.conclude(self._digests)
 
     def fill_all(self, pairs: list[tuple[Recipe, torch.Tensor]]) -> None:
-        """Fill many, the largest first. Raises the first error after all threads have ended."""
+        """Fill many tensors, the largest first. Raises the first error after all threads have ended."""
         pairs = sorted(pairs, key=lambda pair: -pair[0].target.nbytes)
         with ThreadPoolExecutor(self._plan.options.threads, thread_name_prefix="transcode") as pool:
             futures = [pool.submit(self.fill, *pair) for pair in pairs]
@@ -85,9 +85,12 @@ class Filler:
 
 
 class StateDict(Mapping[str, Any]):
-    """A source as PyTorch's state dict: each tensor is read when it is asked for, and kept by nobody but the caller.
+    """A source as a PyTorch state dict: each tensor is read when it is asked for, and not kept.
 
-    Holds the source open until `close`, or the end of a `with` block.
+    Keeps the source open until `close` or the end of a `with` block.
+
+    Attributes:
+        plan: How each tensor is computed.
     """
 
     def __init__(self, plan: Plan, source: Source, resources: ExitStack) -> None:
@@ -97,12 +100,17 @@ class StateDict(Mapping[str, Any]):
         self._resources: ExitStack | None = resources
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        """A new tensor of one's own. Raises KeyError, or SourceError where the file is damaged or was closed."""
+        """Return a new tensor.
+
+        Raises:
+            KeyError: There is no tensor of this name.
+            SourceError: The file is damaged, or the state dict was closed.
+        """
         recipe = self._recipes[name]
         if self._resources is None:
             raise SourceError(
                 "the state dict was closed",
-                Problem(name, "a closed source", "an open one", "read inside the `with` block, or load again"),
+                Problem(name, "a closed source", "an open source", "read inside the `with` block, or load again"),
             )
         tensor = torch.empty(recipe.target.shape, dtype=torch_dtype(recipe.target.dtype))
         self._filler.fill(recipe, tensor)
@@ -124,7 +132,7 @@ class StateDict(Mapping[str, Any]):
         self.close()
 
     def close(self) -> None:
-        """Give the source's files back."""
+        """Close the source's files."""
         if self._resources is not None:
             self._resources.close()
             self._resources = None
