@@ -77,7 +77,7 @@ def parse_options(
     shard = _size("max_shard_size", max_shard_size, 1, problems)
     limit = _size("memory", memory, MIN_MEMORY_BYTES, problems)
     if threads is None:
-        threads = max(1, min(MAX_THREADS, cores(), limit // THREAD_BYTES))
+        threads = max(1, min(MAX_THREADS, available_cores(), limit // THREAD_BYTES))
     if threads < 1:
         problems.append(Problem("threads", str(threads), "at least 1", "leave it out to use the machine's cores"))
     if page_cache not in PAGE_CACHE:
@@ -85,6 +85,11 @@ def parse_options(
     if problems:
         raise UsageError("an option's value can't be used", problems)
     return Options(dtype, shard, limit, min(threads, limit // MIN_MEMORY_BYTES), page_cache)
+
+
+def available_cores() -> int:
+    """Return the number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_size(name: str, value: str | int) -> int:
@@ -97,11 +102,6 @@ def parse_size(name: str, value: str | int) -> int:
     if problems:
         raise UsageError("an option's value can't be used", problems)
     return size
-
-
-def cores() -> int:
-    """Return the number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _size(name: str, value: str | int, minimum: int, problems: list[Problem]) -> int:

@@ -98,7 +98,7 @@ def batch(root: str, out: str, dry_run: bool, as_json: bool, page: Path | None, 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def status(out: str, check: bool, page: Path | None, as_json: bool) -> None:
     """Show what batches have done in OUT. Exit code 7: some of it failed, or with --check is damaged."""
-    from transcoder.batching.run import Summary
+    from transcoder.batching.outcome import Summary
     from transcoder.batching.status import status as read
     from transcoder.cli import batch_view as view
 
@@ -111,10 +111,10 @@ def status(out: str, check: bool, page: Path | None, as_json: bool) -> None:
 
 
 def _publish_page(out: str, name: str, summary: Any, root: str) -> str:
-    from transcoder.batching.destination.base import open_place
+    from transcoder.batching.destination.open import open_destination
     from transcoder.batching.page import render
 
-    return open_place(out).publish(name, render(summary.outcomes, root=root, seconds=summary.seconds).encode())
+    return open_destination(out).write_file(name, render(summary.outcomes, root=root, seconds=summary.seconds).encode())
 
 
 def _write_page(path: Path, summary: Any, root: str) -> str:
