@@ -29,7 +29,7 @@ from transcoder.batching.executors import Event, Finished, Task
 from transcoder.batching.find import find
 from transcoder.batching.items import Item, Settings, part_of
 from transcoder.batching.lists import read_list
-from transcoder.batching.run import Listing, batch, listing
+from transcoder.batching.run import Listing, listing, run_batch
 from transcoder.batching.work import Result, is_passing, perform
 from transcoder.sources import containers
 
@@ -613,7 +613,7 @@ class Clockwork:
 def scheduled(items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[list[Task]]:
     clockwork = Clockwork(4)
     monkeypatch.setattr(running, "Processes", lambda settings, count: clockwork)
-    summary = batch(Listing(items, part_of(items, None), []), tmp_path, workers=4, **options)
+    summary = run_batch(Listing(items, part_of(items, None), []), tmp_path, workers=4, **options)
     assert summary.count("done") == len(items)
     return clockwork.together
 
