@@ -45,6 +45,7 @@ class TranscodeError(Exception):
     """Base of all errors that a user can meet. `exit_code` is the process's; `problems` is never empty."""
 
     exit_code = 1
+    kind = ""  # its name in JSON, if not that of the class: a MisfitError is a PlanError to users
 
     def __init__(self, summary: str, problems: Problem | Sequence[Problem]) -> None:
         super().__init__(summary)
@@ -73,7 +74,7 @@ class TranscodeError(Exception):
 
     def to_json(self) -> dict[str, object]:
         return {
-            "error": type(self).__name__,
+            "error": self.kind or type(self).__name__,
             "exit_code": self.exit_code,
             "summary": self.summary,
             "problems": [asdict(problem) for problem in self.problems],
@@ -102,6 +103,12 @@ class PlanError(TranscodeError):
     """Source, mapping and config.json don't fit together."""
 
     exit_code = 4
+
+
+class MisfitError(PlanError):
+    """The source's variables do not fit the table of the architecture. Another architecture may fit."""
+
+    kind = "PlanError"
 
 
 class WriteError(TranscodeError):

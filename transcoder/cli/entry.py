@@ -264,9 +264,9 @@ def mapping_lint(names: tuple[str, ...], as_json: bool) -> None:
 @click.option("-o", "--output", type=_path, metavar="FILE", help="Write to FILE; it must not exist.  [default: stdout]")
 def mapping_init(src: Path | str, output: Path | None, **options: Any) -> None:
     """Write a mapping, ready to edit: for a model of your own around a transformer, or one of no known family."""
-    from transcoder.pipeline import propose_mapping
+    from transcoder.proposal.propose import propose_mapping
 
-    text = propose_mapping(src, **options)
+    text = propose_mapping(src, **options).yaml
     if output is None:
         click.echo(text, nl=False)
         return

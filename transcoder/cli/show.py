@@ -18,7 +18,7 @@ from transcoder.tensors import TensorSpec, format_bytes
 
 if TYPE_CHECKING:
     from transcoder.mapping import Mapping, Table
-    from transcoder.planning.planner import Plan
+    from transcoder.planning.plan import Plan
     from transcoder.sources.open import Source
     from transcoder.validator.report import Level, Report
 
@@ -122,13 +122,13 @@ def _natural(name: str) -> list[tuple[int, str]]:
 
 def plan_table(plan: Plan) -> RenderableType:
     table = grid("tensor", "dtype", "shape", "from", "how")
-    for entry in plan.entries:
+    for recipe in plan.recipes:
         table.add_row(
-            Text(entry.target.name),
-            entry.target.dtype.name,
-            _shape(entry.target),
-            Text(", ".join(spec.name for spec in entry.sources)),
-            Text(", ".join(str(op) for op in entry.ops) or "as it is"),
+            Text(recipe.target.name),
+            recipe.target.dtype.name,
+            _shape(recipe.target),
+            Text(", ".join(spec.name for spec in recipe.sources)),
+            Text(", ".join(str(op) for op in recipe.ops) or "as it is"),
         )
     files = grid("file", "tensors", "bytes", right=("tensors", "bytes"))
     for shard in plan.shards:
