@@ -14,7 +14,7 @@ from typing import Any
 from transcoder.batching.executors import Advanced, Died, Event, Finished, Started, Task
 from transcoder.batching.items import Item, Settings
 from transcoder.batching.work import Result
-from transcoder.errors import Problem, UsageError
+from transcoder.errors import Problem, UsageError, missing
 
 RETRIES = 3  # of a task whose worker or node was lost, by Ray
 EVERY = 0.5  # seconds between two words on progress
@@ -30,11 +30,7 @@ class Ray:
         try:
             import ray
         except ImportError:
-            raise UsageError(
-                "Ray is not installed",
-                Problem("--ray-address", "no package ray", "Ray, here and on every node",
-                        "pip install 'weight-transcoder[ray]'"),
-            ) from None  # fmt: skip
+            raise UsageError("--ray-address needs Ray, here and on every node", missing("ray", "ray")) from None
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
@@ -107,7 +103,7 @@ def _work(item: dict[str, Any], settings: dict[str, Any], look: bool, board: Any
     import socket
 
     from transcoder.batching.work import perform
-    from transcoder.batching.worker import unforeseen
+    from transcoder.batching.worker import unexpected
 
     asked, common = Item.from_json(item), Settings(**settings)
     board.say.remote(asked.name, f"{socket.gethostname()}:{os.getpid()}", 0, 0)
@@ -124,4 +120,4 @@ def _work(item: dict[str, Any], settings: dict[str, Any], look: bool, board: Any
     try:
         return vars(perform(asked, common, 1, progress, look=look))
     except Exception as error:  # a fault of ours: of this item's, not of the batch
-        return vars(unforeseen(error, asked))
+        return vars(unexpected(error, asked))

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from transcoder.batching.destination.base import Place, open_place
 from transcoder.batching.items import LEVELS, Item, Settings
 from transcoder.batching.record import Digests, Record, hash_file, hash_names, program_digest, request_digest
-from transcoder.errors import Problem, SourceError, TranscodeError, ValidationError, WriteError
+from transcoder.errors import Problem, SourceError, TranscodeError, ValidationError, WriteError, docs_url
 
 if TYPE_CHECKING:
     from transcoder.pipeline import Job
@@ -304,7 +304,9 @@ def _validate(item: Item, settings: Settings, stage: Path, progress: Progress) -
     if not report.passed:
         failed = [level for level in report.levels if level.verdict != "passed"]
         problems = [problem for level in failed for problem in level.findings] or [
-            Problem(f"level {level.name}", f"{level.verdict}: {level.summary}", "passed", "see docs/validation.md")
+            Problem(
+                f"level {level.name}", f"{level.verdict}: {level.summary}", "passed", f"see {docs_url('validation')}"
+            )
             for level in failed
         ]
         raise ValidationError(f"level {failed[0].name} {failed[0].verdict}: {failed[0].summary}", problems)

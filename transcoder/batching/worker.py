@@ -71,19 +71,16 @@ def _serve(task: dict[str, Any], answers: TextIO) -> dict[str, Any]:
         return vars(perform(item, settings, task["threads"], progress, look=task["look"]))
     except Exception as error:  # a fault of ours: of this item's, not of the batch
         faulthandler.dump_traceback()
-        return vars(unforeseen(error, item))
+        return vars(unexpected(error, item))
 
 
-def unforeseen(error: Exception, item: Item) -> Result:
-    """The failed result of an error that nobody thought of."""
-    from transcoder.errors import Problem, TranscodeError
+def unexpected(error: Exception, item: Item) -> Result:
+    """Return the failed result of an exception that is a bug of this program."""
+    from transcoder.errors import REPORT_BUG, Problem, TranscodeError, internal_error
 
-    known = TranscodeError(
-        f"unforeseen {type(error).__name__}: {error}",
-        Problem(item.source, str(error) or type(error).__name__, "no such error",
-                "this is a fault of transcode: please report it; TRANSCODE_DEBUG=1 transcode convert ... shows where"),
-    )  # fmt: skip
-    return failure(known, item.name, 0.0)
+    found = str(error) or type(error).__name__
+    problem = Problem(item.source, found, "no exception", f"run `transcode convert` on it alone. {REPORT_BUG}")
+    return failure(TranscodeError(internal_error(error), problem), item.name, 0.0)
 
 
 def _say(answers: TextIO, message: dict[str, Any]) -> None:

@@ -19,12 +19,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transcoder._version import __version__
-from transcoder.errors import Problem, PublishError, TranscodeError, UsageError
+from transcoder.errors import Problem, PublishError, TranscodeError, UsageError, missing
 
 if TYPE_CHECKING:
     from transcoder.publishing.uploads import Item
 
-INSTALL = "pip install 'weight-transcoder[publish]'"
 CARD = "README.md"
 _QUERY = re.compile(r"\?[\w.%-]+=[^\s'\"<>)]*")
 _USER = re.compile(r"(https?://)[^\s/@]+@")
@@ -62,10 +61,7 @@ class Hub:
         try:
             import huggingface_hub
         except ImportError as error:
-            raise UsageError(
-                "publishing is not installed",
-                Problem("huggingface_hub", "not installed", "the Hub's client", INSTALL),
-            ) from error
+            raise UsageError("publishing needs a package", missing("huggingface_hub", "publish")) from error
         self.repo = repo
         self._client = huggingface_hub
         self._token = huggingface_hub.get_token()

@@ -19,7 +19,7 @@ from blake3 import blake3
 
 from transcoder.batching.destination.base import HOME
 from transcoder.batching.record import Digests, Record, encoded, parse_record, record_name
-from transcoder.errors import Problem, UsageError, WriteError
+from transcoder.errors import Problem, UsageError, WriteError, install
 from transcoder.sources.remote.filesystem import identity
 from transcoder.sources.remote.retry import redacted
 from transcoder.writing.directory import RECEIPT
@@ -45,7 +45,7 @@ class Bucket:
             raise UsageError(
                 "the output can't be written to",
                 Problem(redacted(url), redacted(f"{type(error).__name__}: {error}"), "a URL that fsspec writes to",
-                        "pip install 'weight-transcoder[remote]' and the package of its kind, or write to a disk"),
+                        f"{install('remote')} and the fsspec package of this protocol, or write to a disk"),
             ) from None  # fmt: skip
         return cls(files, str(top).rstrip("/"), redacted(url).rstrip("/"))
 
