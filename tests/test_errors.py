@@ -48,10 +48,11 @@ def code_strings(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def docs_pages(path: Path) -> Iterator[str]:
+    """Every page of the documentation that a file names."""
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "docs_url":
-            assert isinstance(node.args[0], ast.Constant), path
-            yield str(node.args[0].value)
+        match node:
+            case ast.Call(func=ast.Name(id="docs_url" | "guide"), args=[ast.Constant(value=str(page)), *_]):
+                yield page
 
 
 def test_no_message_names_a_file_of_the_repository() -> None:
@@ -64,6 +65,6 @@ def test_no_message_names_a_file_of_the_repository() -> None:
 
 def test_every_documentation_link_has_its_page() -> None:
     pages = {page for path in PACKAGE.rglob("*.py") for page in docs_pages(path)}
-    assert "validation" in pages
+    assert {"validation", "check", "batch"} <= pages
     for page in pages:
         assert (ROOT / "docs" / f"{page}.md").is_file(), page
