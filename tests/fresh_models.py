@@ -1,9 +1,9 @@
 """A script for the reference Python: fresh random models in every container, and what TensorFlow reads of them.
 
-Usage: python fresh_models.py OUT SEED, with tools/ on PYTHONPATH. For each head, OUT/<class>/<container>/ holds
-config.json and the weights; OUT/<class>/<container>.npz is what h5py or tf.train.load_checkpoint reads of them,
-by the variable's full name below the model's scope, or by its key where it has none; OUT/<class>/expected.json is
-what the reference loader makes of the model.
+Usage: python fresh_models.py OUT SEED, with the repository's root on PYTHONPATH. For each head,
+OUT/<class>/<container>/ holds config.json and the weights; OUT/<class>/<container>.npz is what h5py or
+tf.train.load_checkpoint reads of them, by the variable's full name below the model's scope, or by its key where it
+has none; OUT/<class>/expected.json is what the reference loader makes of the model.
 """
 
 import sys
@@ -16,8 +16,8 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-import golden_weights as golden
-import make_golden
+from tools.golden import roberta
+from tools.golden import weights as golden
 
 HEADS = ("RobertaForMaskedLM", "XLMRobertaForSequenceClassification", "RobertaPreLayerNormModel")
 GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
@@ -58,8 +58,8 @@ def read_bundle(prefix: Path, scope: str) -> dict[str, Any]:
 def main() -> None:
     out, seed = Path(sys.argv[1]), int(sys.argv[2])
     for head in HEADS:
-        config = make_golden.make_config(make_golden.Case(head))
-        model = golden.build(head, config, seed, make_golden.SCALES)
+        config = roberta.make_config(roberta.Case(head))
+        model = golden.build(head, config, seed, roberta.SCALES)
         scope = model.weights[0].name.partition("/")[0]
         here = out / head
         here.mkdir(parents=True)

@@ -18,12 +18,13 @@ import h5py
 import numpy as np
 import pytest
 
-import faults
 import transcoder
 import zoo
 from cases import CASES, GOLDEN, Outcome, Transcode, files
+from tools.faults import batches as faults
 from transcoder import UsageError
 from transcoder.batching import run as running
+from transcoder.batching import schedule
 from transcoder.batching.executors import Event, Finished, Task
 from transcoder.batching.find import find
 from transcoder.batching.items import Item, Settings, part_of
@@ -449,7 +450,7 @@ work.perform = perform
     seen = transcode("batch", three, tmp_path / "out", "--json")
     assert states(seen) == {"model-0": "failed", "model-1": "done", "model-2": "done"}
     assert [event["item"] for event in events(seen) if event["event"] == "again"].count("model-1") == 1
-    assert errors(seen)["model-0"]["summary"] == "its worker died twice"
+    assert errors(seen)["model-0"]["summary"] == "the worker died twice"
     status = {each["item"]: each["state"] for each in transcode("status", tmp_path / "out", "--json").json}
     assert status == states(seen)
 
@@ -497,7 +498,7 @@ pipeline.fill = fill
 def test_passing_faults_are_tried_again_and_others_are_not(
     three: Path, tmp_path: Path, transcode: Transcode, gremlin: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(running, "FIRST_WAIT", 0.01)
+    monkeypatch.setattr(schedule, "FIRST_WAIT", 0.01)
     gremlin(f"""
 import errno
 from transcoder import pipeline
@@ -525,7 +526,7 @@ def test_what_libhdf5_and_servers_say_of_passing_faults_is_understood() -> None:
 
 
 def test_runs_that_were_killed_at_random_are_picked_up_with_the_same_bytes(tmp_path: Path) -> None:
-    """The short form of tools/faults.py."""
+    """The short form of tools/faults/batches.py."""
     bench = faults.Bench(tmp_path, seed=int(time.time()), count=4, big=50_000)
     assert sum(faults.kills(bench, 2).values()) >= 2
     assert bench.faults == []

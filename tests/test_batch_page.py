@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from transcoder.batching.items import Item
+from transcoder.batching.outcome import Outcome
 from transcoder.batching.page import render
-from transcoder.batching.run import Outcome
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 HOSTILE = "</td><script>document.title='owned'</script><img src=x onerror=\"document.title='owned'\">"

@@ -14,7 +14,7 @@ import torch
 import transformers
 
 from cases import GOLDEN, Transcode
-from originals.big_transfer import big_transfer
+from tools.golden.originals.big_transfer import big_transfer
 from transcoder.mapping import expand, load_mapping
 from transcoder.mapping.values import settle
 from transcoder.options import parse_options

@@ -1,9 +1,8 @@
 """Every container that TensorFlow or Keras wrote: what we read of it is what they read; what is wrong with one is said.
 
-The golden files, their truth and the rules that give each variable its name are tools/make_containers.py's.
+The golden files, their truth and the rules that give each variable its name are tools/golden/containers.py's.
 """
 
-import importlib.util
 import json
 import os
 import random
@@ -15,7 +14,6 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 from typing import Any, TypeAlias
 from unittest.mock import patch
 
@@ -40,6 +38,7 @@ from build import (
     write_keras,
 )
 from cases import Transcode
+from tools.docs import tables
 from transcoder.errors import SourceError
 from transcoder.sources import containers
 from transcoder.sources.names import is_training_state
@@ -864,18 +863,9 @@ def test_layers_of_one_name_with_different_weights_are_told_apart_and_shared_wei
 # The docs -----------------------------------------------------------------------------------------------------------
 
 
-def tool(name: str) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize("name", ["containers.md", "families.md", "check.md"])
 def test_the_tables_in_the_docs_are_the_codes(name: str) -> None:
-    assert (ROOT / "docs" / name).read_text() == tool("make_docs").page(name), "run tools/make_docs.py"
+    assert (ROOT / "docs" / name).read_text() == tables.page(name), "run python -m tools.docs.tables"
 
 
 def test_no_cell_of_the_table_is_empty() -> None:
@@ -910,7 +900,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
     print(f"fresh containers of seed {seed}")
     command = [
         PYTHON,
-        str(ROOT / "tools" / "make_containers.py"),
+        "-m",
+        "tools.golden.containers",
         "--out",
         str(directory),
         "--seed",
@@ -918,13 +909,13 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
         "--large",
     ]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
     return directory
 
 
 @pytest.mark.oracle
-@pytest.mark.skipif(not PYTHON, reason="TRANSCODE_REFERENCE_PYTHON is not set (tools/make_reference_env builds it)")
+@pytest.mark.skipif(not PYTHON, reason="TRANSCODE_REFERENCE_PYTHON is not set (tools/README.md)")
 @pytest.mark.parametrize("case", CASES)
 def test_fresh_files_are_read_as_their_writer_reads_them(case: str, fresh: Path) -> None:
     check(fresh / case)
@@ -934,7 +925,7 @@ def test_fresh_files_are_read_as_their_writer_reads_them(case: str, fresh: Path)
 
 
 @pytest.mark.oracle
-@pytest.mark.skipif(not PYTHON, reason="TRANSCODE_REFERENCE_PYTHON is not set (tools/make_reference_env builds it)")
+@pytest.mark.skipif(not PYTHON, reason="TRANSCODE_REFERENCE_PYTHON is not set (tools/README.md)")
 def test_a_fresh_roberta_becomes_the_same_bytes_from_every_container(fresh: Path, tmp_path: Path) -> None:
     made = set()
     for case in ROBERTA:

@@ -195,8 +195,8 @@ def test_the_first_block_of_the_readme_stops_at_a_failure() -> None:
 
 @pytest.mark.parametrize("page", MADE, ids=lambda page: page.name)
 def test_the_reference_is_what_the_code_makes(page: Path) -> None:
-    made = importlib.import_module("make_reference").PAGES[page.name]()
-    assert page.read_text(encoding="utf-8") == made, "run tools/make_reference.py"
+    made = importlib.import_module("tools.docs.reference").PAGES[page.name]()
+    assert page.read_text(encoding="utf-8") == made, "run python -m tools.docs.reference"
 
 
 def test_every_command_option_and_public_name_is_in_the_reference() -> None:

@@ -1,8 +1,8 @@
 """Every family that ships: its golden model is the reference's or TensorFlow's, and no other set of variables passes.
 
 `golden/families/FAMILY/CLASS` is a tiny model that TensorFlow wrote, `golden/families/FAMILY/variables.json` the
-variables that TensorFlow has for every class of the family; both come from tools/make_matrix.py. `golden/originals`
-holds the same of the original releases, from tools/make_originals.py.
+variables that TensorFlow has for every class of the family; both come from tools/golden/matrix.py. `golden/originals`
+holds the same of the original releases, from tools/golden/releases.py.
 """
 
 import json
@@ -14,9 +14,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-import check_originals
 from cases import GOLDEN
-from check_matrix import MOST, check
+from tools.oracle import releases as check_originals
+from tools.oracle.matrix import MOST, check
 from transcoder.errors import PlanError, Problem
 from transcoder.mapping import Table, choose, expand, find_mappings, load_mapping, shipped_names
 from transcoder.mapping.library import ORIGINAL

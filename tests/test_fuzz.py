@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from itertools import islice
 
 import pytest
-import targets
 
 from cases import GOLDEN
+from tools.fuzz import targets
 
 TRIES = 30
 

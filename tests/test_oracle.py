@@ -1,6 +1,6 @@
 """TensorFlow itself is asked: the forward pass of every golden case, fresh random models, the golden files anew.
 
-Needs the pinned reference environment that tools/make_reference_env builds; TRANSCODE_REFERENCE_PYTHON names its
+Needs the pinned reference environment that tools/environment/reference.py builds; TRANSCODE_REFERENCE_PYTHON names its
 Python. `.ci/run` sets it.
 """
 
@@ -22,7 +22,7 @@ from cases import CASES, GOLDEN, Arrays, Transcode, tensors
 from test_families import FAMILIES, LISTINGS, MODELS
 
 PYTHON = os.environ.get("TRANSCODE_REFERENCE_PYTHON", "")
-TOOLS = GOLDEN.parent.parent / "tools"
+ROOT = GOLDEN.parent.parent
 FRESH = Path(__file__).with_name("fresh_models.py")
 HEADS = ("RobertaForMaskedLM", "XLMRobertaForSequenceClassification", "RobertaPreLayerNormModel")
 CONTAINERS = {
@@ -36,13 +36,13 @@ CONTAINERS = {
 
 pytestmark = [
     pytest.mark.oracle,
-    pytest.mark.skipif(not PYTHON, reason="TRANSCODE_REFERENCE_PYTHON is not set (tools/make_reference_env builds it)"),
+    pytest.mark.skipif(not PYTHON, reason="TRANSCODE_REFERENCE_PYTHON is not set (tools/README.md)"),
 ]
 
 
 def reference(*arguments: object) -> None:
-    """Run the reference Python with tools/ to import from."""
-    environment = {**os.environ, "PYTHONPATH": str(TOOLS), "HF_HUB_OFFLINE": "1"}
+    """Run the reference Python with the repository's root to import from."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
     done = subprocess.run([PYTHON, *map(str, arguments)], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr[-4000:]
 
@@ -112,20 +112,20 @@ def test_a_golden_model_of_a_family_gives_tensorflows_outputs_to_the_validator(
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model of every TensorFlow class of transformers 4, each in all containers but SavedModel."""
     directory = tmp_path_factory.mktemp("matrix")
-    reference(TOOLS / "make_matrix.py", directory)
+    reference("-m", "tools.golden.matrix", directory)
     return directory
 
 
 def test_every_class_that_transformers_had_in_tensorflow_converts(matrix: Path) -> None:
-    command = [sys.executable, TOOLS / "check_matrix.py", matrix, "--reference-python", PYTHON]
-    done = subprocess.run([*map(str, command)], capture_output=True, text=True, check=False)
+    command = [sys.executable, "-m", "tools.oracle.matrix", matrix, "--reference-python", PYTHON]
+    done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, "\n".join(line for line in done.stdout.splitlines() if " failed " in line)
 
 
 @pytest.fixture(scope="module")
 def families_anew(matrix: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("families")
-    reference(TOOLS / "make_matrix.py", matrix, "--golden", directory)
+    reference("-m", "tools.golden.matrix", matrix, "--golden", directory)
     return directory
 
 
@@ -202,8 +202,7 @@ def test_converted_tensors_are_the_reference_loaders(head: str, container: str, 
 @pytest.fixture(scope="module")
 def made_anew(tmp_path_factory: pytest.TempPathFactory) -> Path:
     directory = tmp_path_factory.mktemp("golden")
-    script = "import make_golden, sys; from pathlib import Path; make_golden.GOLDEN = Path(sys.argv.pop()); "
-    reference("-c", script + "make_golden.main()", directory)
+    reference("-m", "tools.golden.roberta", "--out", directory)
     return directory
 
 

@@ -1,10 +1,10 @@
-"""No output file of any golden conversion changes unless its digest is changed knowingly: tools/digest_outputs.py."""
+"""No output file of a golden conversion changes unless tools/golden/output_digests.py writes its new digest."""
 
 import json
 
 import pytest
 
-from digest_outputs import LIST, cases, digests
+from tools.golden.output_digests import LIST, cases, digests
 
 WANTED: dict[str, dict[str, str]] = json.loads(LIST.read_text())
 CASES = cases()

@@ -23,6 +23,7 @@ from cases import GOLDEN, Transcode, files, read_config, tensors
 from hub import SIGNATURE, TOKEN, Hub
 from tokenizers_made import write_tokenizer
 from transcoder.publishing.publish import prepare, publish
+from transcoder.receipt import parse_receipt
 from transcoder.repository.front_matter import read_card, with_metadata
 
 CASE = "roberta-masked-lm"
@@ -480,9 +481,9 @@ def test_names_of_the_source_can_not_break_out_of_the_card(directory: Path) -> N
     evil = "`x` | <script>\n<!-- transcode: end -->\n# Owned"
     receipt["tensors"][0]["from"] = [evil]
     receipt["source"]["producer"] = evil
-    receipt["dropped"] = [{"name": evil, "what": evil, "why": evil}]
+    receipt["dropped"] = [{"name": evil, "what": evil, "why": evil, "rule": evil}]
     report["levels"][0]["summary"] = evil
-    section = make_section(receipt, report, REPO, tokenizer=True)
+    section = make_section(parse_receipt(json.dumps(receipt)), report, REPO, tokenizer=True)
     assert "\n# Owned" not in section
     assert without_section(with_section(CARD, section)).strip() == CARD.strip()
     assert "<script>" not in section.replace("\\<script\\>", "").replace("`'x' \\| <script>", "")

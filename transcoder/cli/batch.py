@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
     from transcoder.batching.items import Item
-    from transcoder.batching.run import Listing, Summary
+    from transcoder.batching.outcome import Summary
+    from transcoder.batching.run import Listing
 
 FOUND_BY = ("mapping", "architecture", "config", "dtype", "max_shard_size", "part", "latest", "exclude")
 
@@ -124,7 +125,7 @@ def _listing_table(todo: Listing) -> RenderableType:
 
 
 def _reason(item: Item) -> str:
-    from transcoder.batching.run import Outcome
+    from transcoder.batching.outcome import Outcome
 
     return Outcome(item, "failed", error=item.problem).reason
 

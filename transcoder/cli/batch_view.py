@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transcoder.batching.items import Item
-from transcoder.batching.run import Listing, Outcome, Summary
+from transcoder.batching.outcome import Outcome, Summary
+from transcoder.batching.run import Listing
 from transcoder.batching.watch import Watcher
 from transcoder.cli.terminal import echo
 from transcoder.tensors import format_bytes
@@ -195,12 +196,12 @@ def echo_line(data: dict[str, object]) -> None:
 
 def publish_page(todo: Listing, summary: Summary, root: str, out: str) -> str:
     """Write the page of a batch, or of its part, into OUT. Returns its path or URL."""
-    from transcoder.batching.destination.base import open_place
+    from transcoder.batching.destination.open import open_destination
     from transcoder.batching.page import render
 
     name = "batch.html" if todo.part is None else f"batch-{todo.part[0]}-of-{todo.part[1]}.html"
     text = render(summary.outcomes, root=root, seconds=summary.seconds)
-    return open_place(out).publish(name, text.encode("utf-8"))
+    return open_destination(out).write_file(name, text.encode("utf-8"))
 
 
 def write_page(path: Path, summary: Summary, root: str) -> str:

@@ -16,7 +16,7 @@ from transcoder.errors import BATCH_FAILED
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from transcoder.batching.run import Outcome
+    from transcoder.batching.outcome import Outcome
 
 STYLES = {"failed": "red", "damaged": "red", "done": "green", "at work": "cyan", "waiting": "yellow"}  # in this order
 
@@ -31,7 +31,7 @@ def status(out: str, check: bool, page: Path | None, as_json: bool) -> None:
 
     Exit code 7: an item failed or, with --check, is damaged.
     """
-    from transcoder.batching.run import Summary
+    from transcoder.batching.outcome import Summary
     from transcoder.batching.status import status as read
     from transcoder.cli.batch_view import write_page
 

@@ -12,9 +12,9 @@ from os import PathLike
 from pathlib import Path
 
 from transcoder.errors import Problem, UsageError, WriteError
-from transcoder.linter import card, config, leftovers, receipt, tokenizer, weights
 from transcoder.linter.directory import Directory
 from transcoder.linter.findings import RULES, Finding, Hit, Rule
+from transcoder.linter.rules import card, config, leftovers, receipt, tokenizer, weights
 
 __all__ = ["RULES", "Finding", "Result", "check"]
 

@@ -6,7 +6,6 @@ token, and the signatures in addresses for uploads, are struck out of every text
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -16,14 +15,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transcoder._version import __version__
 from transcoder.artifacts import CARD
 from transcoder.errors import Problem, PublishError, TranscodeError, UsageError, missing
-
-if TYPE_CHECKING:
-    from transcoder.publishing.uploads import Item
+from transcoder.publishing.uploads import Upload
 
 _QUERY = re.compile(r"\?[\w.%-]+=[^\s'\"<>)]*")
 _USER = re.compile(r"(https?://)[^\s/@]+@")
@@ -47,7 +44,7 @@ class State:
     private: bool
     files: dict[str, Blob] = field(default_factory=dict)
 
-    def holds(self, item: Item) -> bool:
+    def holds(self, item: Upload) -> bool:
         blob = self.files.get(item.name)
         if blob is None or blob.size != item.size:
             return False
@@ -136,7 +133,7 @@ class Hub:
             self._api.create_branch(self.repo, branch=name, revision=commit, exist_ok=True)
 
     def commit(
-        self, items: Sequence[Item], *, title: str, about: str, revision: str | None, parent: str, pull_request: bool
+        self, items: Sequence[Upload], *, title: str, about: str, revision: str | None, parent: str, pull_request: bool
     ) -> tuple[str, str | None]:
         """Upload and commit. Large files that the Hub has already are not sent again, whatever ended the last try.
 
@@ -234,8 +231,3 @@ def progress_bars(*, shown: bool) -> Iterator[None]:
             yield
         finally:
             bars.enable_progress_bars()
-
-
-def git_sha1(data: bytes) -> str:
-    """What git calls a file of these bytes."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

@@ -9,7 +9,7 @@ from typing import Any
 from transcoder.artifacts import CARD, REPORT
 from transcoder.errors import Problem, UsageError
 from transcoder.evidence.read import Evidence, unusable
-from transcoder.linter.tokenizer import ANY as TOKENIZER
+from transcoder.linter.rules.tokenizer import ANY as TOKENIZER
 from transcoder.publishing.card_section import make_section, with_section, without_section
 from transcoder.repository.front_matter import read_card, with_metadata
 from transcoder.repository.hub_tables import LICENSES, REPOSITORY, task_of

@@ -19,7 +19,7 @@ from transcoder.evidence.verify import Verification, verify_receipt
 from transcoder.linter.check import Finding, check
 from transcoder.publishing.hub import Hub, State, progress_bars
 from transcoder.publishing.model_card import local_card, make_card, same_card
-from transcoder.publishing.uploads import Item, choose_files, require_proof
+from transcoder.publishing.uploads import Upload, choose_files, require_proof
 
 TITLE = "Add safetensors weights, converted from TensorFlow"
 LARGEST_SEARCHED = 64_000_000
@@ -46,14 +46,14 @@ class Publication:
     pull_request: bool
     private: bool
     state: State | None
-    items: Sequence[Item]
+    items: Sequence[Upload]
     left: dict[str, str]
     warnings: Sequence[Finding]
     card: str
     architecture: str
     source: str
 
-    def change(self, item: Item) -> str:
+    def change(self, item: Upload) -> str:
         """What becomes of a file in the repository: "new", "same", or what it replaces."""
         if self.state is None or item.name not in self.state.files:
             return "new"
@@ -195,7 +195,7 @@ def _base(hub: Hub, state: State | None, path: Path, choice: str | None) -> str 
     )  # fmt: skip
 
 
-def _refuse_secrets(hub: Hub, items: Sequence[Item]) -> None:
+def _refuse_secrets(hub: Hub, items: Sequence[Upload]) -> None:
     """Whatever a token looks like, the one in use is never uploaded."""
     problems = []
     for item in items:
@@ -207,7 +207,7 @@ def _refuse_secrets(hub: Hub, items: Sequence[Item]) -> None:
         raise ValidationError("a file holds your token", problems)
 
 
-def _checked(path: Path, proven: Verification, items: Sequence[Item], card: str) -> list[Finding]:
+def _checked(path: Path, proven: Verification, items: Sequence[Upload], card: str) -> list[Finding]:
     """The warnings that the checks give for what is uploaded. Raises ValidationError with all errors."""
     result = check(path, only={item.name for item in items}, card=card)
     errors = [finding for finding in result.findings if finding.severity == "error"]
@@ -220,7 +220,7 @@ def _checked(path: Path, proven: Verification, items: Sequence[Item], card: str)
     return result.findings
 
 
-def _check_arrived(hub: Hub, revision: str, items: Sequence[Item]) -> None:
+def _check_arrived(hub: Hub, revision: str, items: Sequence[Upload]) -> None:
     there = hub.state(revision)
     wrong = [item for item in items if there is None or not there.holds(item)]
     if wrong:

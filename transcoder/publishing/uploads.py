@@ -12,13 +12,12 @@ from transcoder.artifacts import CARD, LOADED, REPORT, is_document
 from transcoder.errors import Problem, ValidationError
 from transcoder.evidence.verify import Verification
 from transcoder.files.digests import CHUNK_BYTES
-from transcoder.publishing.hub import git_sha1
 
 NEEDED = ("weights", "load")
 
 
 @dataclass(frozen=True)
-class Item:
+class Upload:
     """A file to be uploaded: as it lies on the disk, or `data` made now."""
 
     name: str
@@ -41,7 +40,7 @@ class Item:
         return git_sha1(self.data if self.data is not None else self.path.read_bytes())
 
 
-def choose_files(evidence: Verification, card: str) -> tuple[list[Item], dict[str, str]]:
+def choose_files(evidence: Verification, card: str) -> tuple[list[Upload], dict[str, str]]:
     """The files of a verified directory that go to the Hub, the card among them, and why the others stay.
 
     An allow-list: what was validated and is read when loading, and documents.
@@ -52,15 +51,15 @@ def choose_files(evidence: Verification, card: str) -> tuple[list[Item], dict[st
         if file.name == CARD or file.verdict == "missing" or not path.is_file():
             continue
         if is_document(file.name):
-            items.append(Item(file.name, path, file.bytes))
+            items.append(Upload(file.name, path, file.bytes))
         elif file.verdict != "as validated":
             left[file.name] = "not part of what was validated"
         elif not any(fnmatch.fnmatchcase(file.name, pattern) for pattern in LOADED):
             left[file.name] = "not a file that loading the model reads"
         else:
-            items.append(Item(file.name, path, file.bytes))
+            items.append(Upload(file.name, path, file.bytes))
     data = card.encode()
-    items.append(Item(CARD, evidence.directory / CARD, len(data), data))
+    items.append(Upload(CARD, evidence.directory / CARD, len(data), data))
     return sorted(items, key=lambda item: item.name), left
 
 
@@ -77,3 +76,8 @@ def require_proof(evidence: Verification) -> None:
         problems.append(Problem(str(evidence.directory / REPORT), found, "both", remedy))
     if problems:
         raise ValidationError("the directory is not proven", problems)
+
+
+def git_sha1(data: bytes) -> str:
+    """What git calls a file of these bytes."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()
