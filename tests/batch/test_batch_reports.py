@@ -30,9 +30,7 @@ def cached(path: Path) -> bool:
 
 @pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="the page cache can be asked on Linux alone")
 @pytest.mark.parametrize("page_cache", ["keep", "drop"])
-def test_neither_source_nor_output_stays_in_the_page_cache_where_it_is_spared(
-    three: Path, tmp_path: Path, page_cache: str
-) -> None:
+def test_with_drop_the_page_cache_keeps_neither_source_nor_output(three: Path, tmp_path: Path, page_cache: str) -> None:
     source = three / "model-0" / "tf_model.h5"
     with source.open("rb") as file:
         os.fsync(file.fileno())  # what the disk does not have can't be dropped
@@ -83,7 +81,7 @@ def test_a_pipe_gets_a_line_for_each_item(three: Path, tmp_path: Path, transcode
     assert "\x1b" not in seen.out + seen.err
 
 
-def test_status_tells_done_failed_waiting_and_damaged(three: Path, tmp_path: Path, transcode: Transcode) -> None:
+def test_status_shows_done_failed_waiting_and_damaged(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     out = tmp_path / "out"
     assert transcode("status", out).code == 2
     (three / "model-1" / "config.json").unlink()

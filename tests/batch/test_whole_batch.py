@@ -18,7 +18,7 @@ from tests.support.cases import Transcode, files
 from transcoder.batching.find import find
 
 
-def test_sound_ones_are_converted_and_broken_ones_fail_alone_each_with_its_reason(
+def test_broken_checkpoints_fail_alone_each_with_its_reason(
     menagerie: Path, tmp_path: Path, transcode: Transcode
 ) -> None:
     before = files(menagerie)
@@ -63,9 +63,7 @@ def test_a_dry_run_shows_what_was_found_and_does_nothing(menagerie: Path, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_not_provably_done_is_done_again_and_nothing_else(
-    three: Path, tmp_path: Path, transcode: Transcode
-) -> None:
+def test_only_what_is_not_provably_done_is_done_again(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     out = tmp_path / "out"
 
     def redone(*words: str) -> list[str]:
@@ -110,7 +108,7 @@ def test_what_is_not_provably_done_is_done_again_and_nothing_else(
     assert redone("--dtype", "float16") == []
 
 
-def test_a_mapping_of_ones_own_is_part_of_what_was_asked(three: Path, tmp_path: Path, transcode: Transcode) -> None:
+def test_a_custom_mapping_is_part_of_what_was_requested(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     mapping = tmp_path / "mine.yaml"
     for text, state in (("extends: t5\n", "done"), ("extends: t5\n", "skipped"), ("extends: t5\n# more\n", "done")):
         mapping.write_text(text)
@@ -118,7 +116,7 @@ def test_a_mapping_of_ones_own_is_part_of_what_was_asked(three: Path, tmp_path: 
         assert set(states(seen).values()) == {state}
 
 
-def test_after_the_program_changed_an_equal_plan_is_proof_and_another_is_not(
+def test_after_an_update_only_items_with_another_plan_are_done_again(
     three: Path, tmp_path: Path, transcode: Transcode
 ) -> None:
     out = tmp_path / "out"
@@ -164,7 +162,7 @@ def test_every_level_can_be_asked_of_a_batch(
         assert [(lvl["name"], lvl["verdict"]) for lvl in report["levels"]] == [(name, "passed") for name in proven]
 
 
-def test_what_somebody_else_put_there_is_not_touched(three: Path, tmp_path: Path, transcode: Transcode) -> None:
+def test_what_another_program_put_there_is_not_touched(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     out = tmp_path / "out"
     (out / "model-1").mkdir(parents=True)
     (out / "model-1" / "thesis.tex").write_text("years of work")

@@ -32,7 +32,7 @@ def raising(error: BaseException) -> Callable[..., Any]:
     return fail
 
 
-def test_an_unforeseen_exception_is_one_message_without_a_traceback(
+def test_an_unexpected_exception_is_one_message_without_a_traceback(
     transcode: Transcode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(pipeline, "make_plan", raising(ZeroDivisionError("the planner's own fault")))

@@ -45,7 +45,7 @@ def test_every_class_that_a_mapping_knows_was_made_by_tensorflow() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_golden_model_is_the_reference_loaders_and_gives_tensorflows_outputs(model: str) -> None:
+def test_a_golden_model_equals_the_reference_and_gives_its_outputs(model: str) -> None:
     row = check(FAMILIES / model, None)
     if row.verdict == "unrun":  # the installed transformers has the class no more; an oracle test runs it elsewhere
         assert "has no" in row.note

@@ -295,7 +295,7 @@ def test_evidence_is_checked_where_there_is_some(tmp_path: Path) -> None:
     [(code, plant) for code, _, plant in FAULTS if RULES[code].fix is not None],
     ids=[f"{code}-{what}" for code, what, _ in FAULTS if RULES[code].fix is not None],
 )
-def test_what_can_be_mended_is_clean_afterwards(code: str, plant: Plant, directory: Path, clean: Path) -> None:
+def test_what_can_be_fixed_is_clean_afterwards(code: str, plant: Plant, directory: Path, clean: Path) -> None:
     plant(directory)
     result = check(directory, fix=True)
     assert code in {finding.code for finding in result.fixed}
@@ -305,7 +305,7 @@ def test_what_can_be_mended_is_clean_afterwards(code: str, plant: Plant, directo
     assert check(directory, fix=True).fixed == []
 
 
-def test_what_a_receipt_covers_is_never_mended(tmp_path: Path) -> None:
+def test_what_a_receipt_covers_is_never_fixed(tmp_path: Path) -> None:
     source, out = tmp_path / "source", tmp_path / "out"
     shutil.copytree(GOLDEN / CASE, source)
     edit("config.json", _name_or_path="/home/somebody/x")(source)
@@ -319,7 +319,7 @@ def test_what_a_receipt_covers_is_never_mended(tmp_path: Path) -> None:
     assert {name for name in after if after[name] != before.get(name)} == {"README.md"}
 
 
-def test_other_peoples_words_stay_when_a_card_is_mended(directory: Path) -> None:
+def test_the_text_of_a_card_stays_when_the_card_is_fixed(directory: Path) -> None:
     text = CARD.replace("library_name: transformers\n", "tags: [a, b] # mine\n")
     (directory / "README.md").write_text(text)
     check(directory, fix=True)
@@ -331,9 +331,7 @@ def test_other_peoples_words_stay_when_a_card_is_mended(directory: Path) -> None
 # The command
 
 
-def test_findings_are_shown_with_reason_and_remedy_and_decide_the_exit_code(
-    transcode: Transcode, directory: Path
-) -> None:
+def test_findings_show_reason_and_remedy_and_decide_the_exit_code(transcode: Transcode, directory: Path) -> None:
     assert transcode("check", directory).out.strip() == "nothing found"
     (directory / ".DS_Store").write_bytes(b"x")
     assert transcode("check", directory).code == 0  # a warning

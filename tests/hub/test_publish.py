@@ -17,7 +17,7 @@ from tests.support.publishing import REPO, UPLOADED, clone, environment
 from transcoder.publishing.publish import prepare, publish
 
 
-def test_a_tf_only_repository_gets_a_pull_request_whose_clone_loads_bit_equal(
+def test_a_clone_of_the_pull_request_loads_bit_equal(
     tf_repository: Hub, tf_directory: Path, tmp_path: Path, transcode: Transcode
 ) -> None:
     out = tmp_path / "out"

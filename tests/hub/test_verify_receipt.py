@@ -48,7 +48,7 @@ def test_the_report_names_every_file_with_its_digest(validated: Path) -> None:
     assert "transcode.json" in report["files"]
 
 
-def test_an_untouched_directory_passes_wherever_it_lies(transcode: Transcode, directory: Path, tmp_path: Path) -> None:
+def test_an_unchanged_directory_passes_wherever_it_is(transcode: Transcode, directory: Path, tmp_path: Path) -> None:
     moved = directory.rename(tmp_path / "elsewhere")
     (moved / "README.md").write_text("# Mine\n")
     (moved / ".gitattributes").write_text("* text\n")

@@ -16,7 +16,7 @@ MODEL = GOLDEN / "roberta-model"
 BANNED = {"tensorflow", "keras", "tf_keras", "torch", "transformers", "pickle", "dill", "cloudpickle", "joblib"}
 
 
-def test_importing_the_command_line_loads_neither_numpy_nor_h5py_nor_rich_nor_yaml() -> None:
+def test_importing_the_command_line_loads_no_heavy_package() -> None:
     done = python("import sys, transcoder.cli.entry; print(*sys.modules)")
     assert done.returncode == 0, done.stderr
     loaded = set(done.stdout.split())
@@ -24,7 +24,7 @@ def test_importing_the_command_line_loads_neither_numpy_nor_h5py_nor_rich_nor_ya
     assert not {"numpy", "h5py", "rich", "yaml", "blake3", "huggingface_hub"} & loaded
 
 
-def test_asking_for_help_loads_them_neither() -> None:
+def test_asking_for_help_loads_no_heavy_package() -> None:
     done = python(
         "import sys, transcoder.cli.entry\ntry:\n transcoder.cli.entry.main(['--help'])\nfinally:\n print(*sys.modules)"
     )
@@ -85,7 +85,7 @@ def modules_below(path: Path) -> list[Path]:
 MAY_IMPORT_A_FRAMEWORK = ("validator", "pytorch", "repository/opening.py", "repository/skeleton.py")
 
 
-def test_no_file_but_of_the_validator_and_of_load_imports_a_framework_and_none_pickle() -> None:
+def test_the_converting_core_imports_no_framework_and_no_pickle() -> None:
     for path in modules_below(PACKAGE):
         if not path.relative_to(PACKAGE).as_posix().startswith(MAY_IMPORT_A_FRAMEWORK):
             found = {name.partition(".")[0] for name in imports(path)} & BANNED

@@ -83,7 +83,7 @@ def test_a_mapping_that_is_not_there_is_refused(name: str) -> None:
     assert "roberta" in str(caught.value)
 
 
-def test_an_unknown_model_or_architecture_is_refused_with_the_nearest() -> None:
+def test_an_unknown_model_or_class_is_refused_with_the_closest_match() -> None:
     with pytest.raises(MappingError, match="the nearest is roberta"):
         find_mappings("robertta", None)
     with pytest.raises(MappingError, match="no model_type"):

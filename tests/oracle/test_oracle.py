@@ -94,7 +94,7 @@ FORWARD = (
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if model.partition("/")[0] in FORWARD])
-def test_a_golden_model_of_a_family_gives_tensorflows_outputs_to_the_validator(
+def test_a_golden_model_of_a_family_passes_with_tensorflows_truth(
     model: str, transcode: Transcode, tmp_path: Path
 ) -> None:
     if not hasattr(transformers, model.rpartition("/")[2]):

@@ -79,7 +79,7 @@ def test_a_file_is_what_safetensors_numpy_writes(specs: list[TensorSpec]) -> Non
 
 @given(some_specs(20), st.integers(1, 400))
 @settings(deadline=None)
-def test_shards_hold_the_whole_set_in_order_and_none_is_larger_than_allowed(specs: list[TensorSpec], most: int) -> None:
+def test_shards_hold_the_whole_set_in_order_within_the_size_limit(specs: list[TensorSpec], most: int) -> None:
     shards = lay_out(specs, most)
     data = contents(specs)
     size = {spec.name: spec.nbytes for spec in specs}

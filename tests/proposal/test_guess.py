@@ -57,14 +57,14 @@ def test_equal_candidates_are_left_open() -> None:
     assert len(guessed.unused) == 2
 
 
-def test_a_square_matrix_that_is_no_kernel_is_never_called_sure() -> None:
+def test_a_square_matrix_that_is_no_kernel_is_marked_as_doubtful() -> None:
     square: Kind = ("float32", (4, 4))
     (match,) = guess({"m/projection/w": square}, {"projection.w": square}).matches
     assert match.op == ""
     assert "does not show" in match.doubt
 
 
-def test_a_file_of_ones_own_model_is_a_target(tmp_path: Path, transcode: Transcode) -> None:
+def test_a_file_of_a_custom_model_is_a_target(tmp_path: Path, transcode: Transcode) -> None:
     module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2))
     save_file(module.state_dict(), tmp_path / "target.safetensors", {"format": "pt"})
     model = FAMILIES / "roberta"
@@ -114,7 +114,7 @@ def test_an_unknown_family_is_proposed_for_without_being_asked(tmp_path: Path, t
 
 
 @pytest.mark.parametrize("target", ["NoSuchModel", "missing.safetensors"])
-def test_a_target_that_is_none_is_refused(target: str, transcode: Transcode) -> None:
+def test_a_target_that_does_not_exist_is_refused(target: str, transcode: Transcode) -> None:
     seen = transcode("mapping", "init", FAMILIES / "t5" / "T5ForConditionalGeneration", "--target", target)
     assert seen.code == 4
     assert target in seen.err

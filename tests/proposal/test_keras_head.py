@@ -24,7 +24,7 @@ def blocks() -> list[tuple[str, str]]:
 
 
 @pytest.mark.filterwarnings("default", "ignore::ResourceWarning")
-def test_the_documented_road_of_a_keras_model_into_pytorch_gives_kerass_own_predictions(
+def test_the_guide_to_keras_models_gives_the_predictions_of_keras(
     tmp_path: Path, transcode: Transcode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -85,7 +85,7 @@ def test_a_variable_that_is_read_in_pieces_is_fetched_in_few_requests(site: Site
     assert site.sent < 1.02 * array.nbytes
 
 
-def test_small_files_come_from_a_server_without_ranges_too_and_large_ones_are_refused(
+def test_a_server_without_ranges_gives_small_files_only(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.root = MODEL

@@ -114,7 +114,7 @@ def test_a_batch_finds_archives_and_damaged_ones(tmp_path: Path) -> None:
 # What is read --------------------------------------------------------------------------------------------------------
 
 
-def test_stored_arrays_lie_where_they_are_said_to_and_others_nowhere() -> None:
+def test_stored_arrays_have_a_byte_range_and_others_none() -> None:
     with open_source(CASE) as source:
         found = {name: source.extent(name) is not None for name in source.specs}
     assert [name for name, lies in found.items() if not lies] == ["resnet/head/turned"]
@@ -233,7 +233,7 @@ def test_a_flipped_bit_in_numbers_or_header_is_found(compressed: bool, tmp_path:
         problem(path)
 
 
-def test_a_flipped_bit_is_found_before_a_range_from_the_midst_is_handed_out(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_found_before_a_range_is_returned(tmp_path: Path) -> None:
     path = save(tmp_path / "w.npz")
     with open_source(path) as source:
         extent = source.extent("a/kernel")
@@ -254,7 +254,7 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
     assert "two members of this name" in problem(save(tmp_path / "v.npz", {"a/kernel:0": KERNEL}))
 
 
-def test_members_that_lie_in_the_same_bytes_are_refused(tmp_path: Path) -> None:
+def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "w.npz", {"b/kernel": KERNEL})
     first = path.read_bytes().index(b"PK\x03\x04")
     assert "another member" in problem(changed(path, 42, struct.pack("<I", first)))

@@ -70,7 +70,7 @@ def test_ranges_in_any_order_are_pieces_of_the_whole(opened: Source, data: st.Da
 
 
 @pytest.mark.parametrize("kind", SAME_MODEL_BY_KIND)
-def test_the_raw_bytes_lie_where_extent_says(kind: str) -> None:
+def test_the_raw_bytes_are_where_extent_says(kind: str) -> None:
     with open_source(SAME_MODEL_BY_KIND[kind]) as source:
         for name, wanted in WANTED_BYTES.items():
             extent = source.extent(name)

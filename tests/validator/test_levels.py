@@ -49,7 +49,7 @@ def test_a_sharded_output_passes_every_level(tmp_path: Path) -> None:
     assert validate(tmp_path / "out", "all").passed
 
 
-def test_the_report_is_written_beside_the_output_and_the_output_may_be_made_again(output: Output) -> None:
+def test_the_report_is_written_beside_the_output_which_can_be_replaced(output: Output) -> None:
     out = output("roberta-model")
     report = validate(out, "weights")
     assert json.loads((out / "validation.json").read_text()) == json.loads(json.dumps(report.to_json()))
@@ -147,7 +147,9 @@ def test_without_the_truth_that_was_asked_for_forward_has_not_run(
     assert not report.passed
 
 
-def test_a_reference_python_that_is_none_is_a_usage_error(output: Output, transcode: Transcode, tmp_path: Path) -> None:
+def test_a_reference_python_that_does_not_exist_is_a_usage_error(
+    output: Output, transcode: Transcode, tmp_path: Path
+) -> None:
     out = output("roberta-model")
     seen = transcode("validate", MODEL, out, "--level", "forward", "--reference-python", tmp_path / "python")
     assert seen.code == 2, seen.out + seen.err

@@ -200,7 +200,9 @@ def test_the_page_says_the_verdict_first_and_shows_everything(made: tuple[dict[s
     assert page.evaluate("document.querySelectorAll('.histogram rect').length") > 10
 
 
-def test_the_page_asks_nobody_and_the_browser_has_no_complaint(made: tuple[dict[str, Any], Path], page: Page) -> None:
+def test_the_page_requests_nothing_and_the_browser_does_not_complain(
+    made: tuple[dict[str, Any], Path], page: Page
+) -> None:
     page.requests.clear()
     page.open(made[1])
     page.evaluate("new Promise(done => setTimeout(done, 100))")
@@ -350,7 +352,7 @@ def test_the_page_prints_every_tensor(tmp_path: Path, page: Page) -> None:
     assert page.evaluate("document.querySelectorAll('#rows tr').length") == 450
 
 
-def test_without_script_the_page_still_says_it_all_but_the_rest_of_a_long_table(tmp_path: Path, page: Page) -> None:
+def test_without_script_only_the_rest_of_a_long_table_is_missing(tmp_path: Path, page: Page) -> None:
     (tmp_path / "page.html").write_text(render(fake(150)), encoding="utf-8")
     page.call("Emulation.setScriptExecutionDisabled", value=True)
     try:

@@ -54,7 +54,7 @@ def test_a_budget_holds_for_every_way_of_reading_and_writing(tmp_path: Path, loc
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux alone")
-def test_a_conversion_succeeds_where_the_system_gives_no_more_than_the_budget(tmp_path: Path) -> None:
+def test_a_conversion_succeeds_in_an_address_space_of_the_budget(tmp_path: Path) -> None:
     growth, budget = grown(tmp_path, "16MB", 2, limit=True)
     assert growth <= budget
 

@@ -56,7 +56,7 @@ def streamed(entry: Entry, source: Source, share: int) -> tuple[bytes, dict[str,
     max_examples=400,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture],
 )
-def test_a_chain_of_operations_in_any_panels_is_what_numpy_makes_of_whole_arrays(
+def test_a_chain_of_operations_in_any_panels_equals_numpy(
     tmp_path: Path, chain: tuple[str, list[Shape], list[Op]], panels: int, strip: int, small: int, local: bool
 ) -> None:
     dtype, shapes, ops = chain
@@ -100,7 +100,7 @@ def test_a_workspace_of_one_element_is_enough(chain: tuple[str, list[Shape], lis
     ("shape", "perm"), [((700, 900), (1, 0)), ((4, 300, 900), (0, 2, 1)), ((3, 300, 700), (2, 0, 1))]
 )
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", "<c8"])
-def test_tiles_turn_large_arrays_as_numpy_does(shape: Shape, perm: tuple[int, ...], dtype: str) -> None:
+def test_tiles_transpose_large_arrays_as_numpy_does(shape: Shape, perm: tuple[int, ...], dtype: str) -> None:
     values = numbers(shape, dtype)
     out = np.empty([shape[axis] for axis in perm], dtype)
     copy_strided(values, out.transpose(np.argsort(perm)), np.empty(budget.TILE_BYTES, np.uint8))

@@ -98,14 +98,14 @@ def small_plan(source: Source, rules: Sequence[Assignment], memory: int, threads
         return plan_of(source, rules, memory=memory, threads=threads)
 
 
-def test_casts_that_lose_something_are_told_and_no_others(tmp_path: Path) -> None:
+def test_casts_that_lose_values_are_reported_and_no_others(tmp_path: Path) -> None:
     source = in_memory({"lost": np.array([1.0, 1e6, 1e-9], "<f4"), "kept": np.array([1.0, 0.0, 2.0], "<f4")})
     rules = [rule("lost", ["lost"], (3,)), rule("kept", ["kept"], (3,))]
     result, _ = written(source, plan_of(source, rules, dtype="float16"), tmp_path / "out")
     assert result.casts == {"lost": CastCounts(overflowed=1, flushed=1)}
 
 
-def test_what_takes_long_is_written_first_and_the_rest_as_it_lies_in_the_file(
+def test_what_takes_long_is_written_first_and_the_rest_in_file_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     sizes = {"a": 50, "b": 250, "c": 300, "d": 100, "e": 100}  # an eighth of all is no more than 100
