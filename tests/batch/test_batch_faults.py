@@ -1,4 +1,4 @@
-"""Crashes, kills, interrupts and disks that fail: an item fails alone, and nothing half made is left."""
+"""Crashes, kills, interrupts and failing disks: an item fails alone, and no partial output is left."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_libhdf5_and_servers_say_of_passing_faults_is_understood() -> None:
 
 
 def test_runs_that_were_killed_at_random_are_picked_up_with_the_same_bytes(tmp_path: Path) -> None:
-    """The short form of tools/faults/batches.py."""
+    """Run tools/faults/batches.py for a few rounds."""
     bench = faults.Bench(tmp_path, seed=int(time.time()), count=4, big=50_000)
     assert sum(faults.kills(bench, 2).values()) >= 2
     assert bench.faults == []

@@ -31,7 +31,7 @@ def test_broken_checkpoints_fail_alone_each_with_its_reason(
     reasons = [json.dumps(error["problems"][0]["found"] + error["summary"]) for error in errors(first).values()]
     assert len(set(reasons)) == BROKEN
     assert events(first)[-1]["done"] == SOUND
-    # What a batch makes is what `convert` makes, and its proof.
+    # A batch writes what `convert` writes, and the report.
     for name in (name for name, state in ended.items() if state == "done"):
         plain = tmp_path / "plain"
         source = next(item.source for item in find(menagerie).items if item.name == name)
@@ -43,7 +43,7 @@ def test_broken_checkpoints_fail_alone_each_with_its_reason(
     assert {path.parent.relative_to(out).as_posix() for path in out.rglob("transcode.json")} == {
         name for name, state in ended.items() if state == "done"
     }
-    # Again: what is done is left alone, and what failed fails again.
+    # A second run skips what is done, and fails again where the first failed.
     stamps = {name: (out / name).stat().st_mtime_ns for name in visible(out)}
     again = transcode("batch", menagerie, out)
     assert again.code == 7
@@ -94,7 +94,7 @@ def test_only_what_is_not_provably_done_is_done_again(three: Path, tmp_path: Pat
     record.write_text(record.read_text()[:-20])
     assert redone() == ["model-1"]
     assert visible(out) == wanted
-    # Another source, of the same size and as old.
+    # A changed source of the same size and modification time.
     with h5py.File(three / "model-0" / "tf_model.h5", "r+") as file:
         name = "shared/" + file["shared"].attrs["weight_names"][0]
         stat = (three / "model-0" / "tf_model.h5").stat()
@@ -152,7 +152,7 @@ def test_every_level_can_be_asked_of_a_batch(
 ) -> None:
     out = tmp_path / "out"
     shutil.copytree(zoo.MODELS["roberta"], three / "roberta")
-    alone = ("--exclude", "model-*") if level == "all" else ()  # of these NumPy alone can't compute the outputs
+    alone = ("--exclude", "model-*") if level == "all" else ()  # the NumPy truth cannot compute their outputs
     for state in ("done", "skipped"):
         seen = states(transcode("batch", three, out, "--validate", level, *alone, "--json"))
         assert set(seen.values()) == {state}

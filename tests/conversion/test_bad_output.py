@@ -116,7 +116,7 @@ def test_an_output_in_which_the_user_changed_a_file_is_not_replaced(
 ) -> None:
     shutil.copytree(converted["roberta-model"], place / "out")
     data = bytearray((place / "out" / name).read_bytes())
-    data[-3] ^= 1  # of equal size: a fine-tuned model is
+    data[-3] ^= 1  # of equal size, as a fine-tuned model is
     (place / "out" / name).write_bytes(data)
     message = refused(5, MODEL, names=(str(place / "out" / name), "changed since transcode wrote it", "--force"))
     assert str(place / "out" / "vocab.json") not in message

@@ -35,7 +35,7 @@ def test_a_misspelt_tensor_is_named_with_its_closest_match(refused: Refused, sou
     src = source("roberta-model")
     rewrite(src / "tf_model.h5", misspell)
     message = refused(4, src, names=(QUERY, QUERY.replace("query", "qwery")))
-    assert message.count("qwery") >= 2  # as itself, and as what comes near the missing one
+    assert message.count("qwery") >= 2  # as the unknown one, and as the close match of the missing one
 
 
 def test_a_wrong_shape_is_named_with_the_one_wanted(refused: Refused, source: Source) -> None:
@@ -97,7 +97,7 @@ def test_a_size_in_config_json_must_be_a_whole_number(value: object, refused: Re
     src = source("roberta-model")
     (src / "config.json").write_text(json.dumps({**read_config("roberta-model"), "hidden_size": value}))
     message = refused(4, src, names=("config.json: hidden_size", json.dumps(value), "a whole number"))
-    assert "problems" not in message  # one, not one a rule
+    assert "problems" not in message  # one problem, not one a rule
 
 
 def test_a_size_that_no_model_has_is_refused_at_once(refused: Refused, source: Source) -> None:

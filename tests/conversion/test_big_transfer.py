@@ -29,7 +29,7 @@ LAYOUTS = [(50, 1), (50, 3), (101, 1), (101, 3), (152, 2), (152, 4)]
 
 
 def sizes(depth: int, width: int, labels: int) -> dict[str, Any]:
-    """config.json of a release, as docs/originals.md says."""
+    """Return the config.json of a release, as docs/originals.md says."""
     return {
         "model_type": "bit",
         "architectures": ["BitForImageClassification"],

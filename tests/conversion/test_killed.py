@@ -17,7 +17,7 @@ from tests.support.processes import program
 
 
 def halted_conversion(*words: object) -> subprocess.Popen[str]:
-    """A conversion in a process of its own, which has written some tensors and waits for a line to go on."""
+    """Start a conversion that has written some tensors and waits for a line on stdin."""
     command = program("halted.py", "convert", *words, "--threads", "1")
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)

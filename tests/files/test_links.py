@@ -35,7 +35,7 @@ def test_a_link_is_followed_within_its_directory_or_to_blobs_of_the_hub(tmp_path
     assert leads["near"] is leads["blob"] is None
     assert leads["outside"] == tmp_path / "outside"
     assert None not in (leads["within"], leads["up"], leads["nowhere"])
-    assert leads_to(snapshot / "blob.link") == tmp_path / "outside"  # now that the blob itself is a link
+    assert leads_to(snapshot / "blob.link") == tmp_path / "outside"  # for now the blob itself is a link
     assert leads_to(snapshot / "near") is None
 
 

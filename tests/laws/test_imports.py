@@ -52,7 +52,7 @@ print("MODULES", *sys.modules)
 
 
 def imports(path: Path) -> Iterator[str]:
-    """Full names of all that a file imports, wherever in it, but not what only the type checker sees."""
+    """Yield the full names of all that a file imports, except what only the type checker sees."""
     package = ("transcoder", *path.relative_to(PACKAGE).parts[:-1])
 
     def walk(node: ast.AST) -> Iterator[str]:
@@ -110,7 +110,7 @@ def test_nothing_unpickles_evaluates_or_loads_arrays_with_objects() -> None:
 
 
 def file_of(module: str) -> Path | None:
-    """The file of a module of this package, or None: an attribute, or somebody else's module."""
+    """Return the file of a module of this package, or None for an attribute or another package's module."""
     if module.partition(".")[0] != "transcoder":
         return None
     path = PACKAGE.joinpath(*module.split(".")[1:])
@@ -130,7 +130,7 @@ def test_the_validator_imports_nothing_of_the_writer_however_indirectly() -> Non
             seen.add(path)
             todo += [file for name in imports(path) if (file := file_of(name)) is not None]
     names = {str(path.relative_to(PACKAGE)) for path in seen}
-    assert {"validator/weights.py", "mapping/expand.py", "errors.py"} <= names  # the walk does see imports
+    assert {"validator/weights.py", "mapping/expand.py", "errors.py"} <= names  # the walk finds imports
     assert not [name for name in names if name.startswith(WRITERS)]
 
 

@@ -79,7 +79,10 @@ parts:
 architectures: {M: {parts: ["new | old?", "filled?"]}}
 """
     path = write(text)
-    assert [spec.name for spec in fitted(path, {"b": (1,)}).specs] == ["t", "f"]  # what needs no variable is not absent
+    assert [spec.name for spec in fitted(path, {"b": (1,)}).specs] == [
+        "t",
+        "f",
+    ]  # a part without variables is there
     assert fitted(path, {"b": (1,)}).notes == ("of new and old the source has old",)
     assert [spec.name for spec in fitted(path, {}).specs] == ["f"]
     assert fitted(path, {}).notes == ("the source has no new: the output has none either",)

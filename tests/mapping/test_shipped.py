@@ -1,4 +1,4 @@
-"""Every mapping that ships is sound, and `lint` finds what is not."""
+"""Every shipped mapping is sound, and `lint` finds the faults of one that is not."""
 
 import pytest
 

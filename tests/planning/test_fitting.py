@@ -43,7 +43,7 @@ architectures: {M: {parts: [p]}}
 
 
 def nearest(path: Path, shapes: Shapes, variable: str) -> list[bool]:
-    """Whether a missing variable's problem, and a superfluous one's, name what comes near."""
+    """Return whether the problems of a missing and of an unknown variable name a close match."""
     problems = {problem.where: problem.found for problem in refused(path, shapes)}
     return ["comes near" in problems[f"source: variable {variable}a"],
             "which is missing" in problems[f"source: variable {variable}b"]]  # fmt: skip

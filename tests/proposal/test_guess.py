@@ -1,4 +1,4 @@
-"""A mapping proposed for an unknown architecture: right where it says something, and silent where it can't know."""
+"""A mapping proposed for an unsupported architecture: what it states is right, and what it cannot know is left open."""
 
 import json
 from pathlib import Path
@@ -17,10 +17,10 @@ from transcoder.mapping import expand, load_mapping
 from transcoder.proposal.match import Kind, guess
 from transcoder.repository.skeleton import state_dict_of
 
-# Not decided by names and shapes: weight norm's halves are `weight_g` and `weight_v` here, `original0` and 1 there;
-# ConvBERT's depthwise kernels turn as no kernel of Keras does.
+# Names and shapes do not decide these. Weight norm's halves are `weight_g` and `weight_v`, or `original0` and 1.
+# ConvBERT's depthwise kernels are transposed as no kernel of Keras is.
 OPEN = ("parametrizations.weight.original", "key_conv_attn_layer.depthwise.weight")
-# Where the name misleads, as it does transformers 4's own loader: TensorFlow adds predictions/decoder/bias.
+# The name misleads, transformers 4's loader too: TensorFlow adds predictions/decoder/bias.
 MISLED = {"predictions.bias"}
 
 
@@ -40,7 +40,7 @@ def test_what_is_proposed_for_a_known_family_is_what_its_mapping_says(model: str
                 assert wanted[target].sources == (match.source.name(numbers),)
                 told = match.op.replace(": ", "").replace("cast", "cast[") + "]" * match.op.startswith("cast")
                 found = "".join(str(op) for op in wanted[target].ops)
-                one_axis = sum(extent > 1 for extent in wanted[target].shape) <= 1  # however it turns, it is the same
+                one_axis = sum(extent > 1 for extent in wanted[target].shape) <= 1  # any transposition gives the same
                 assert one_axis or told == found, target
     left = {each.target.name(numbers) for each in guessed.open for numbers in each.target.turns}
     assert not [name for name in left & wanted.keys() if not any(part in name for part in OPEN)]
@@ -81,7 +81,7 @@ def test_a_file_of_a_custom_model_is_a_target(tmp_path: Path, transcode: Transco
 
 
 def write_tf(path: Path) -> None:
-    """A little model in TensorFlow's layout: two dense layers and a batch normalisation between them."""
+    """Write a small model in TensorFlow's layout: two dense layers and a batch normalisation between them."""
     import safetensors.numpy
 
     random = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""`transcoder.load`: what it puts into PyTorch models is what from_pretrained puts there, and nothing else will do."""
+"""`transcoder.load` puts into PyTorch models what from_pretrained puts there, and refuses anything else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def bits(tensor: torch.Tensor) -> Any:
 
 
 def assert_same(found: Any, wanted: Any) -> None:
-    """The same state dict to the bit, the same buffers, the same tensors tied."""
+    """Check that two models have bit-equal state dicts, equal buffers, and the same tied tensors."""
     a, b = found.state_dict(), wanted.state_dict()
     assert list(a) == list(b)
     for name, tensor in a.items():
@@ -60,7 +60,7 @@ def test_a_loaded_model_equals_from_pretrained_of_the_output(case: str, converte
         "blip",  # ties what differs in the file: untied, as from_pretrained does
         "distilbert",  # sines for positions, which no file has
         "esm",  # every layer's frequencies become one buffer
-        "mt5",  # an output embedding of its own
+        "mt5",  # a separate output embedding
         "swin",  # tables in the file that the class makes itself
     ],
 )
@@ -256,11 +256,11 @@ def test_tied_weights_that_differ_are_untied(source: Callable[[str], Path], tmp_
     assert np.array_equal(model.get_input_embeddings().weight.detach().numpy() * 2, own[0])
 
 
-# A module of one's own
+# A custom module
 
 
 class ScoreModel(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
-    """The module of docs/keras-models.md."""
+    """Return the module of docs/keras-models.md."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -331,4 +331,4 @@ def test_no_weight_is_in_memory_twice(source: Callable[[str], Path]) -> None:
     assert done.returncode == 0, done.stderr
     peak, size = map(int, done.stdout.split())
     assert size > 66_000_000
-    assert peak < size + 8_000_000 + 12_000_000  # the model, the budget, and what Python and torch take besides
+    assert peak < size + 8_000_000 + 12_000_000  # the model, the budget, and the overhead of Python and torch

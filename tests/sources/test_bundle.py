@@ -30,7 +30,7 @@ ONE = numbers((2, 3)).tobytes()
 
 
 def hand_made(tmp_path: Path, *pairs: tuple[bytes, bytes], data: bytes = ONE, **options: Any) -> Path:
-    """A bundle of one data file whose index has these pairs behind a sound header."""
+    """Write a bundle of one data file whose index has these pairs after a sound header."""
     prefix = tmp_path / "made"
     write_index(prefix, [(b"", header(1)), *pairs], **options)
     data_file(prefix).write_bytes(data)
@@ -224,7 +224,7 @@ def test_an_index_without_magic_number_is_refused(tmp_path: Path, contents: byte
 
 
 def test_a_block_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
-    """Sound checksums, and an entry that runs past its block."""
+    """The checksums are right, and an entry runs past its block."""
     block = b"\x00\x01\x7fk" + b"value" + bytes(4) + b"\x01\0\0\0"
     for broken in (block, b"\0\0", b"\xff\xff\xff\xff", b"\x05\x01\x01kv" + bytes(4) + b"\x01\0\0\0"):
         tail = broken + b"\0"

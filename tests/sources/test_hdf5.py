@@ -27,7 +27,7 @@ def h5(tmp_path: Path) -> Path:
 
 
 def replace_kernel(path: Path, put: Callable[[h5py.Group, str], object]) -> Path:
-    """Another thing in the kernel's place."""
+    """Replace the kernel with what `put` makes."""
     with h5py.File(path, "r+") as file:
         del file["model"][KERNEL]
         put(file["model"], KERNEL)

@@ -1,4 +1,4 @@
-"""NumPy's archives: which are taken for a model, what is read of one, and what is refused."""
+"""NumPy's archives: which count as a model, what is read of one, and what is refused."""
 
 import shutil
 import struct
@@ -32,7 +32,7 @@ def save(path: Path, arrays: dict[str, Any] | None = None, *, compressed: bool =
 
 
 def changed(path: Path, at: int, value: bytes, mark: bytes = b"PK\x01\x02") -> Path:
-    """The archive with bytes replaced behind the last place of a mark, by default the last entry of the directory."""
+    """Replace bytes after the last occurrence of a mark, by default the last entry of the directory."""
     data = bytearray(path.read_bytes())
     start = data.rindex(mark) + at
     data[start : start + len(value)] = value
@@ -47,7 +47,7 @@ def read_all(path: Path) -> None:
 
 
 def problem(path: Path) -> str:
-    """What is said of an archive that can't be opened, or not be read."""
+    """Return the message for an archive that cannot be opened or read."""
     with pytest.raises(SourceError) as caught:
         read_all(path)
     assert all((p.where, p.found, p.wanted, p.remedy) for p in caught.value.problems)
@@ -55,7 +55,7 @@ def problem(path: Path) -> str:
 
 
 def member_of(text: str, data: bytes = KERNEL.tobytes()) -> bytes:
-    """A .npy with a header of one's own."""
+    """Return a .npy file with this header."""
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + data
 
 

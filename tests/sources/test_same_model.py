@@ -21,7 +21,7 @@ from transcoder.sources.open import Source, open_source
 
 
 def model_only(specs: Any) -> set[str]:
-    """Names without what tf.train.Checkpoint adds."""
+    """Return the names without those that tf.train.Checkpoint adds."""
     return set(specs) - {"save_counter"}
 
 
@@ -91,7 +91,7 @@ def test_opening_reads_no_variable(kind: str, copied: Callable[[str], Path]) -> 
         with extent.path.open("r+b") as file:
             file.seek(extent.offset)
             file.write(b"\xaa" * nbytes)
-    # Every variable is damaged now, and a bundle has a checksum of each; opening can't have looked.
+    # Every variable is damaged, and a bundle has a checksum of each: opening reads none.
     with open_source(path) as source:
         assert source.specs == specs
 

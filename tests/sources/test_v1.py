@@ -27,7 +27,7 @@ V1 = GOLDEN_CONTAINERS / "tf1-v1"
 
 
 def test_a_hand_made_v1_checkpoint_has_tensorflows_own_entries(tmp_path: Path) -> None:
-    """The maker of the tests below writes what TensorFlow wrote."""
+    """`write_v1` writes what TensorFlow wrote."""
     with np.load(GOLDEN_CONTAINERS / "roberta.npz") as arrays:
         vectors = {name: arrays[name] for name in arrays.files if len(arrays[name].shape) == 1}
     variables = {name: (1, a.shape, {full(*a.shape): floats(a)}) for name, a in vectors.items()}
@@ -35,7 +35,7 @@ def test_a_hand_made_v1_checkpoint_has_tensorflows_own_entries(tmp_path: Path) -
     assert all_bytes(path) == {name: array.tobytes() for name, array in vectors.items()}
     tensorflow = (GOLDEN_CONTAINERS / "roberta-tf1-v1" / "model.ckpt").read_bytes()
     for name, array in vectors.items():
-        # TensorFlow leaves out what a full axis of a slice is.
+        # TensorFlow omits start and length of a full axis.
         entry = field(1, name.encode()) + field(2, field(1, b"")) + field(3, floats(array))
         assert field(2, entry) in tensorflow, name
 

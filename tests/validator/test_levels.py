@@ -54,7 +54,7 @@ def test_the_report_is_written_beside_the_output_which_can_be_replaced(output: O
     report = validate(out, "weights")
     assert json.loads((out / "validation.json").read_text()) == json.loads(json.dumps(report.to_json()))
     transcoder.convert(MODEL, out)
-    assert not (out / "validation.json").exists()  # it spoke of the earlier one
+    assert not (out / "validation.json").exists()  # it described the earlier output
     assert validate(out, "weights").passed
 
 
@@ -69,7 +69,7 @@ def test_validating_changes_nothing_but_the_report(output: Output, tmp_path: Pat
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, *hidden: str) -> None:
-    """As if modules were not installed."""
+    """Hide modules, as if they were not installed."""
     for name in hidden:
         monkeypatch.setitem(sys.modules, name, None)
     import_module = builtins.__import__
@@ -186,7 +186,7 @@ def test_a_model_whose_outputs_can_not_show_a_wrong_tensor_is_inconclusive(
 
 def test_the_report_says_what_forward_could_not_see(output: Output) -> None:
     facts = validate(output("roberta-model"), "forward").level("forward").facts
-    # Softmax cancels the key bias: no forward pass can show it, only the bits can.
+    # Softmax cancels the key bias: no forward pass can show it, only a comparison of bits.
     assert facts["not_seen_by_forward"] == [f"encoder.layer.{i}.attention.self.key.bias" for i in (0, 1)]
     least = facts["least_sensitivity_of_a_matrix"]
     assert isinstance(least, float)

@@ -90,8 +90,8 @@ def test_a_config_json_that_differs_from_the_sources_fails_weights(
     assert level.verdict == "failed"
     assert [finding.where.rpartition(": ")[2] for finding in level.findings] == [named]
     if named == "torch_dtype":
-        return  # the tensors say which it is, not the source
-    # Where the conversion was given another config.json, so is the validator.
+        return  # the tensors decide it, not the source
+    # If the conversion gets another config.json, the validator gets it too.
     other = {**json.loads((MODEL / "config.json").read_text()), **changes}
     (tmp_path / "other.json").write_text(json.dumps(other))
     assert validate(out, "weights", source_config=tmp_path / "other.json").passed

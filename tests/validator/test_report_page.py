@@ -1,4 +1,4 @@
-"""The validation report: its schema, and the page in a real browser."""
+"""The validation report: its schema, and its page in a real browser."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CASE = "roberta-sequence-classification"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    """A report and its page, of a conversion to float16 from a checkpoint that has what is dropped."""
+    """Return a report and its page: a conversion to float16 of a checkpoint with dropped variables."""
     here = tmp_path_factory.mktemp("page")
     source = GOLDEN / "roberta-model-checkpoint"
     transcoder.convert(source, here / "out", dtype="float16")
@@ -47,7 +47,7 @@ def check(report: object) -> None:
 
 
 def broken(tmp_path: Path) -> tuple[Path, Path]:
-    """An output with one value changed, one tensor lacking, and one of another shape."""
+    """Return an output with one changed value, one missing tensor, and one of another shape."""
     transcoder.convert(GOLDEN / CASE, tmp_path / "out")
     path = tmp_path / "out" / "model.safetensors"
     tensors = load_file(path)

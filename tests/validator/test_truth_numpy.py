@@ -1,4 +1,4 @@
-"""The NumPy truth says what TensorFlow says: every output of every golden model, and what it must refuse."""
+"""The NumPy truth gives what TensorFlow gives, for every output of every golden model, and refuses the rest."""
 
 import ast
 import json

@@ -1,4 +1,4 @@
-"""Sources and disks that fail, and what is handed to the disk and forgotten."""
+"""Sources and disks that fail, and what is handed to the disk and evicted."""
 
 import os
 import threading
@@ -96,7 +96,7 @@ def test_every_byte_is_handed_to_the_disk_once_and_evicted_with_drop(
     for start, nbytes in tensors:
         inside = [part for part in handed if start <= part[0] < start + nbytes]
         at = start
-        for first, length in inside:  # one behind another, all but the last at least as long as is worth it
+        for first, length in inside:  # consecutive ranges, all but the last of at least the minimum length
             assert first == at
             at += length
         assert at == start + nbytes
@@ -114,7 +114,7 @@ def test_an_empty_range_is_nothing_to_the_disk(monkeypatch: pytest.MonkeyPatch) 
         pagecache.start_writing(3, 10, length)
         pagecache.written_and_forgotten(3, 10, length)
         pagecache.forget(3, 10, length)
-    assert [call.args[:3] for call in system.mock_calls] == [(3, 10, 5)] * 4  # begun, waited for, forgotten twice
+    assert [call.args[:3] for call in system.mock_calls] == [(3, 10, 5)] * 4  # started, awaited, evicted twice
 
 
 @pytest.mark.parametrize("page_cache", ["keep", "drop"])

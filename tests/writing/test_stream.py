@@ -1,4 +1,4 @@
-"""Whatever the panels: the bytes of a stream are those of NumPy on whole arrays."""
+"""For all panels, the bytes of a stream are those of NumPy on whole arrays."""
 
 from pathlib import Path
 from unittest.mock import patch
@@ -23,7 +23,7 @@ from transcoder.writing.transpose import copy_strided
 
 
 def streamed(entry: Entry, source: Source, share: int) -> tuple[bytes, dict[str, str]]:
-    """A target read in panels through a workspace of just the size that the plan counts on."""
+    """Read a target in panels, through a workspace of the size that the plan assumes."""
     portioned = portion(entry, share)
     panel = portioned.panel
     workspace = Workspace(portioned.nbytes)
@@ -65,7 +65,7 @@ def test_a_chain_of_operations_in_any_panels_equals_numpy(
     entry = entry_of(source, ops)
     wanted = by_numpy(list(arrays.values()), dtype, ops)
     share = (4 * entry.target.nbytes) // panels if panels else 1 << 26
-    # Strips and tiles of less than the tensors are large, so that they are filled to the brim.
+    # Strips and tiles smaller than the tensors, so that they are filled completely.
     with (
         source,
         patch.object(budget, "STRIP", strip),
@@ -89,7 +89,7 @@ def test_a_workspace_of_one_element_is_enough(chain: tuple[str, list[Shape], lis
     source = source_of(dtype, arrays)
     try:
         entry = entry_of(source, ops)
-    except ValueError:  # a slice or reshape that needed the larger extents
+    except ValueError:  # a slice or reshape that needed the larger dimensions
         assume(False)
     assert portion(entry, 1).panel == 1
     data, _ = streamed(entry, source, 1)

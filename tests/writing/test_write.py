@@ -1,4 +1,4 @@
-"""Whatever the threads and the budget: the files hold what NumPy makes of the arrays."""
+"""For all threads and budgets, the files have what NumPy makes of the arrays."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_files_are_numpys_arrays_whatever_the_threads_and_the_budget(
     source = in_memory(arrays)
     files: dict[str, bytes] = {}
     for i, (memory, threads) in enumerate(BUDGETS if dtype == "keep" else BUDGETS[::3]):
-        # In turn from memory and from a file, which is dropped from the page cache.
+        # Alternately from memory and from a file, which is evicted from the page cache.
         page_cache = "drop" if i % 2 else "keep"
         if i == 1:
             source.store(tmp_path / "data")
@@ -93,7 +93,7 @@ def test_several_chains_at_once_write_what_numpy_makes(
 
 
 def small_plan(source: Source, rules: Sequence[Assignment], memory: int, threads: int) -> Plan:
-    """A plan under a budget below what the options allow, and free of the rule that slices tile."""
+    """Plan under a budget below the minimum of the options, and without the rule that slices tile."""
     with patch("transcoder.options.LEAST_MEMORY", 1), patch("transcoder.planning.planner._tiles", lambda *_: True):
         return plan_of(source, rules, memory=memory, threads=threads)
 
@@ -108,7 +108,7 @@ def test_casts_that_lose_values_are_reported_and_no_others(tmp_path: Path) -> No
 def test_what_takes_long_is_written_first_and_the_rest_in_file_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = {"a": 50, "b": 250, "c": 300, "d": 100, "e": 100}  # an eighth of all is no more than 100
+    sizes = {"a": 50, "b": 250, "c": 300, "d": 100, "e": 100}  # an eighth of all bytes is at most 100
     source = in_memory({name: numbers((size,), "<f4") for name, size in sizes.items()})
     plan = plan_of(source, [rule(name, [name], (size,)) for name, size in sizes.items()], threads=1)
     seen: list[str] = []
