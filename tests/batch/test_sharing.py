@@ -18,7 +18,7 @@ from tests.support.paths import ROOT
 from transcoder.batching import run as running
 from transcoder.batching.executors import Event, Finished, Task
 from transcoder.batching.items import Item, part_of
-from transcoder.batching.run import Listing, batch
+from transcoder.batching.run import Listing, run_batch
 from transcoder.batching.work import Result
 
 # Parts, and two at once
@@ -99,7 +99,7 @@ class Clockwork:
 def scheduled(items: list[Item], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> list[list[Task]]:
     clockwork = Clockwork(4)
     monkeypatch.setattr(running, "Processes", lambda settings, count: clockwork)
-    summary = batch(Listing(items, part_of(items, None), []), tmp_path, workers=4, **options)
+    summary = run_batch(Listing(items, part_of(items, None), []), tmp_path, workers=4, **options)
     assert summary.count("done") == len(items)
     return clockwork.together
 

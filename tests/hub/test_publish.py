@@ -14,7 +14,7 @@ from tests.support.cases import Transcode, files, tensors
 from tests.support.hub import Hub
 from tests.support.processes import program
 from tests.support.publishing import REPO, UPLOADED, clone, environment
-from transcoder.publishing.publish import prepare, publish
+from transcoder.publishing.publish import prepare, upload
 
 
 def test_a_clone_of_the_pull_request_loads_bit_equal(
@@ -95,15 +95,15 @@ def test_a_second_run_finds_its_pull_request_among_others(tf_repository: Hub, di
     for number in (1, 2, 3):  # more than a page
         repository.titles.append("Something else")
         repository.add(f"refs/pr/{number}", tf_repository.tree(REPO))
-    first = publish(prepare(directory, REPO, create_pr=True))
-    second = publish(prepare(directory, REPO, create_pr=True))
+    first = upload(prepare(directory, REPO, create_pr=True))
+    second = upload(prepare(directory, REPO, create_pr=True))
     assert (first.unchanged, second.unchanged) == (False, True)
     assert first.revision == second.revision == "refs/pr/4"
     assert len(repository.titles) == 4
 
 
 def test_only_known_calls_are_made_and_each_large_file_is_sent_once(tf_repository: Hub, directory: Path) -> None:
-    publish(prepare(directory, REPO, create_pr=True))
+    upload(prepare(directory, REPO, create_pr=True))
     assert set(tf_repository.calls) - {"harnesses"} == {
         "info", "tree", "resolve", "discussions", "validate_yaml", "preupload", "batch", "store", "verify", "commit",
     }  # fmt: skip
@@ -135,7 +135,7 @@ def test_killed_in_mid_upload_and_run_again_it_ends_the_same(
             hub.repository(REPO, files(tf_directory))
 
     begin()
-    undisturbed = publish(prepare(directory, REPO, create_pr=not new))
+    undisturbed = upload(prepare(directory, REPO, create_pr=not new))
     wanted = copy.deepcopy((hub.repositories, hub.storage))
     begin()
     reached, released = threading.Event(), threading.Event()
@@ -155,7 +155,7 @@ def test_killed_in_mid_upload_and_run_again_it_ends_the_same(
         process.communicate(timeout=10)
     released.set()
     hub.fault = lambda _name, _when: None
-    done = publish(prepare(directory, REPO, create_pr=not new))
+    done = upload(prepare(directory, REPO, create_pr=not new))
     assert (hub.repositories, hub.storage) == wanted
     assert (done.revision, done.commit) == (undisturbed.revision, undisturbed.commit)
     assert done.unchanged is ((call, when) == ("commit", "after"))

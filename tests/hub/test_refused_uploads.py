@@ -121,7 +121,7 @@ def test_calls_that_exclude_each_other_are_refused(tf_repository: Hub, directory
 
 @pytest.mark.parametrize(
     ("call", "status", "word"),
-    [("info", 503, "wait"), ("preupload", 403, "write access"), ("store", 400, "mend"), ("commit", 412, "again")],
+    [("info", 503, "wait"), ("preupload", 403, "write access"), ("store", 400, "fix"), ("commit", 412, "again")],
 )
 def test_a_refusal_is_one_error_without_the_token(
     call: str, status: int, word: str, tf_repository: Hub, directory: Path, transcode: Transcode,

@@ -6,6 +6,6 @@ Without transformers: its checks are another test's, and a process then starts i
 import sys
 
 sys.modules["transformers"] = None  # type: ignore[assignment]
-from transcoder.publishing.publish import prepare, publish  # noqa: E402  (the line above comes first)
+from transcoder.publishing.publish import prepare, upload  # noqa: E402  (the line above comes first)
 
-publish(prepare(sys.argv[1], sys.argv[2], create_pr=sys.argv[3] == "pull-request"))
+upload(prepare(sys.argv[1], sys.argv[2], create_pr=sys.argv[3] == "pull-request"))
