@@ -14,7 +14,7 @@ from tests.support.gremlins import let_loose
 
 @pytest.fixture(scope="module")
 def menagerie(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sound checkpoints and broken ones, each in a way of its own. Not to be changed."""
+    """Make sound and broken checkpoints; each is broken in another way. Shared: do not change them."""
     top = tmp_path_factory.mktemp("menagerie")
     zoo.make(top, SOUND + BROKEN, BROKEN)
     return top
@@ -30,5 +30,5 @@ def three(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def gremlin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Has workers import a module of tests/support/gremlins before anything else."""
+    """Return a function that makes workers import a module of tests/support/gremlins first."""
     return lambda name: let_loose(name, tmp_path, monkeypatch)

@@ -34,7 +34,7 @@ def test_every_container_that_the_tool_reads_is_found() -> None:
             assert item.size > 0
 
 
-def test_nothing_inside_a_saved_model_is_a_checkpoint_of_its_own(tmp_path: Path) -> None:
+def test_nothing_inside_a_saved_model_is_another_checkpoint(tmp_path: Path) -> None:
     place(tmp_path / "a", zoo.saved_model)
     (tmp_path / "a" / "saved_model" / "1" / "assets").mkdir()
     zoo.tf1(tmp_path / "a" / "saved_model" / "1" / "assets", {"x/y:0": np.zeros(3, "f4")})
@@ -51,13 +51,13 @@ def test_the_steps_of_a_run_are_an_item_each_or_the_latest_alone(tmp_path: Path)
     assert (latest.name, Path(latest.source).name) == ("run", "ckpt-20")
 
 
-def test_checkpoints_below_a_checkpoint_are_found_and_outputs_lie_beside_each_other(tmp_path: Path) -> None:
+def test_checkpoints_below_a_checkpoint_get_outputs_beside_it(tmp_path: Path) -> None:
     place(tmp_path / "m")
     place(tmp_path / "m" / "checkpoint-500")
     assert [item.name for item in find(tmp_path).items] == ["m/checkpoint-500", "m/tf_model"]
 
 
-def test_links_hidden_directories_excluded_paths_and_the_output_are_left_alone(tmp_path: Path) -> None:
+def test_links_hidden_excluded_and_output_directories_are_skipped(tmp_path: Path) -> None:
     for name in ("a", ".cache/b", "old/c", "out/d"):
         place(tmp_path / name)
     (tmp_path / "loop").symlink_to(tmp_path)

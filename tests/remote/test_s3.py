@@ -16,9 +16,7 @@ from transcoder.sources import containers
 
 
 @pytest.mark.parametrize("kind", [*SAME_MODEL_CASES, *WHOLE])
-def test_a_directory_on_s3_converts_to_the_bytes_of_the_same_directory_on_disk(
-    kind: str, bucket: Bucket, tmp_path: Path
-) -> None:
+def test_a_directory_on_s3_converts_to_the_bytes_of_the_disk(kind: str, bucket: Bucket, tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     directory = made(kind, tmp_path / "src")
     transcoder.convert(directory, tmp_path / "disk")

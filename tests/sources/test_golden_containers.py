@@ -69,7 +69,7 @@ def test_the_validators_own_reader_gives_a_scalar_as_one(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("case", CONTAINER_CASES)
-def test_the_raw_bytes_lie_where_extent_says(case: str) -> None:
+def test_the_raw_bytes_are_where_extent_says(case: str) -> None:
     wanted = truth(GOLDEN_CONTAINERS / case).values
     with open_source(GOLDEN_CONTAINERS / case) as source:
         for name, array in wanted.items():
@@ -134,7 +134,7 @@ def test_a_filter_that_is_not_read_is_named_with_its_remedy(
 # Keras 2: layers of one name
 
 
-def test_layers_of_one_name_with_different_weights_are_told_apart_and_shared_weights_are_one(tmp_path: Path) -> None:
+def test_layers_of_one_name_are_distinguished_unless_they_share_weights(tmp_path: Path) -> None:
     one, other, zero = numbers((4, 3)), numbers((4, 3), seed=1), np.zeros(3, "<f4")
     path = write_keras(tmp_path / "m.h5", {
         "left": {"dense/kernel:0": one, "dense/bias:0": zero, "embed/table:0": one},

@@ -1,4 +1,4 @@
-"""The validation report: its schema, and the page in a real browser."""
+"""The validation report: its schema, and its page in a real browser."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ CASE = "roberta-sequence-classification"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    """A report and its page, of a conversion to float16 from a checkpoint that has what is dropped."""
+    """Return a report and its page: a conversion to float16 of a checkpoint with dropped variables."""
     here = tmp_path_factory.mktemp("page")
     source = GOLDEN / "roberta-model-checkpoint"
     transcoder.convert(source, here / "out", dtype="float16")
@@ -47,7 +47,7 @@ def check(report: object) -> None:
 
 
 def broken(tmp_path: Path) -> tuple[Path, Path]:
-    """An output with one value changed, one tensor lacking, and one of another shape."""
+    """Return an output with one changed value, one missing tensor, and one of another shape."""
     transcoder.convert(GOLDEN / CASE, tmp_path / "out")
     path = tmp_path / "out" / "model.safetensors"
     tensors = load_file(path)
@@ -200,7 +200,9 @@ def test_the_page_says_the_verdict_first_and_shows_everything(made: tuple[dict[s
     assert page.evaluate("document.querySelectorAll('.histogram rect').length") > 10
 
 
-def test_the_page_asks_nobody_and_the_browser_has_no_complaint(made: tuple[dict[str, Any], Path], page: Page) -> None:
+def test_the_page_requests_nothing_and_the_browser_does_not_complain(
+    made: tuple[dict[str, Any], Path], page: Page
+) -> None:
     page.requests.clear()
     page.open(made[1])
     page.evaluate("new Promise(done => setTimeout(done, 100))")
@@ -350,7 +352,7 @@ def test_the_page_prints_every_tensor(tmp_path: Path, page: Page) -> None:
     assert page.evaluate("document.querySelectorAll('#rows tr').length") == 450
 
 
-def test_without_script_the_page_still_says_it_all_but_the_rest_of_a_long_table(tmp_path: Path, page: Page) -> None:
+def test_without_script_only_the_rest_of_a_long_table_is_missing(tmp_path: Path, page: Page) -> None:
     (tmp_path / "page.html").write_text(render(fake(150)), encoding="utf-8")
     page.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
