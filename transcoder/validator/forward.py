@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from transcoder.errors import Problem, TranscodeError
+from transcoder.repository.versions import quiet
 from transcoder.sources.open import Source
-from transcoder.validator.loading import quiet
 from transcoder.validator.reading import Reader
 from transcoder.validator.report import Level, Verdict, not_run
 from transcoder.validator.truth import numpy_forward

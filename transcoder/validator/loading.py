@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import inspect
-import logging
-import warnings
-from collections.abc import Container, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Container, Iterable
 from pathlib import Path
 from typing import Any
 
 from transcoder.errors import Problem
+from transcoder.repository.versions import dtype_argument, pooler_arguments, quiet
 from transcoder.validator.reading import Output
 from transcoder.validator.report import INSTALL, Level, Verdict, not_run
 
@@ -41,13 +38,10 @@ def check_loading(output: Output, architecture: str, made: Container[str]) -> tu
         "local_files_only": True,
         "ignore_mismatched_sizes": True,  # else it raises without saying which
     }
-    # `dtype` replaced `torch_dtype` in 4.56.
-    version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
-    arguments["dtype" if version >= (4, 56) else "torch_dtype"] = "auto"
+    arguments[dtype_argument()] = "auto"
     pooled = any(name.startswith("pooler.") for name in output.file_of)
-    without_pooler = not pooled and "add_pooling_layer" in inspect.signature(model_class.__init__).parameters
-    if without_pooler:
-        arguments["add_pooling_layer"] = False
+    arguments |= pooler_arguments(model_class, pooler=pooled)
+    without_pooler = "add_pooling_layer" in arguments
     try:
         with quiet():
             model, info = model_class.from_pretrained(output.directory, **arguments)
@@ -146,22 +140,3 @@ def _same_bits(output: Output, name: str, tensor: Any) -> bool:
         return False
     raw, loaded = (t.detach().contiguous().reshape(-1).view(torch.uint8) for t in (stored, tensor))
     return bool(torch.equal(raw, loaded))
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """No warnings and no progress bars of transformers: what they would say is in the report."""
-    import transformers
-
-    verbosity = transformers.logging.get_verbosity()
-    bars = transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity(logging.CRITICAL)
-    transformers.logging.disable_progress_bar()
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        transformers.logging.set_verbosity(verbosity)
-        if bars:
-            transformers.logging.enable_progress_bar()
