@@ -168,6 +168,28 @@ def test_training_starts_where_tensorflow_stood_and_falls() -> None:
     assert "0 of 199 tensors" in printed
 
 
+# The README's first screen
+
+
+def test_the_first_screen_of_the_readme_fits() -> None:
+    """What it is, install, three commands, the result."""
+    before, found, _ = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## More\n")
+    assert found
+    assert len(before.splitlines()) < 60
+
+
+def test_the_first_block_of_the_readme_stops_at_a_failure() -> None:
+    """tools/try_readme runs the block, and a user pastes it: one command, chained."""
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- first -->\n")[2]
+    match = BLOCK.match(text)
+    assert match
+    assert match[1] == "sh"
+    *lines, last = match[2].splitlines()
+    assert all(line.endswith(" &&") for line in lines)
+    assert last.split()[0].endswith("transcode")
+    assert [words[0] for words in commands(match[2])] == ["inspect", "convert", "validate"]
+
+
 # The reference
 
 

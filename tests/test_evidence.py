@@ -14,7 +14,7 @@ from safetensors.numpy import load_file, save_file
 
 import transcoder
 from cases import CONTAINERS, GOLDEN, Transcode
-from transcoder.validator import digests
+from transcoder.files import digests
 
 CASE = "roberta-model"
 

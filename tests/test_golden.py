@@ -297,7 +297,7 @@ def test_casts_are_torchs_bit_for_bit(case: str, dtype: str, converted: dict[str
     for name, tensor in wanted.items():
         assert found[name].dtype == tensor.dtype
         assert torch.equal(found[name].view(torch.int16), tensor.view(torch.int16)), name
-    assert receipt.contents["casts"] == {
+    assert receipt.casts == {
         name: {"overflowed": 0, "flushed": count}
         for name, array in tensors(converted[case]).items()
         if (count := int(np.count_nonzero((wanted[name].float().numpy() == 0) & (array != 0))))

@@ -14,7 +14,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from build import numbers
-from transcoder.planning.layout import INDEX, SINGLE, Shard, index_json, lay_out
+from transcoder.artifacts import INDEX, SINGLE
+from transcoder.planning.layout import Shard, index_json, lay_out
 from transcoder.tensors import BY_NAME, DTYPES, TensorSpec
 
 TORCH = {dtype.name: getattr(torch, dtype.name) for dtype in DTYPES}

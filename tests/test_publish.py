@@ -204,7 +204,7 @@ main(sys.argv[1:])
 KILLED = """
 import sys
 sys.modules["transformers"] = None
-from transcoder.publishing import prepare, publish
+from transcoder.publishing.publish import prepare, publish
 publish(prepare(sys.argv[1], sys.argv[2], create_pr=sys.argv[3] == "pull-request"))
 """
 

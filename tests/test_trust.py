@@ -19,13 +19,13 @@ import transcoder
 from cases import GOLDEN
 from transcoder.errors import LONGEST, MOST, Problem, SourceError, printable
 from transcoder.files import strictjson
+from transcoder.files.atomic import unwritable
 from transcoder.files.links import leads_to
 from transcoder.mapping.glob import matches
 from transcoder.planning.layout import index_json, lay_out
 from transcoder.sources.base import RangeFile
 from transcoder.sources.hdf5.probe import probe
 from transcoder.tensors import BY_NAME, TensorSpec
-from transcoder.writing.shards import disk_error
 
 MODEL = GOLDEN / "roberta-model" / "tf_model.h5"
 FOUND = Path(__file__).parent / "hostile" / "found"
@@ -226,8 +226,8 @@ def test_a_conversion_gives_all_its_files_back(tmp_path: Path) -> None:
 
 
 def test_an_error_of_the_disk_names_the_file_where_the_system_does() -> None:
-    (named,) = disk_error(Path("directory"), OSError(28, "No space left on device", "directory/file")).problems
-    (unnamed,) = disk_error(Path("directory"), OSError(28, "No space left on device")).problems
+    (named,) = unwritable(Path("directory"), OSError(28, "No space left on device", "directory/file")).problems
+    (unnamed,) = unwritable(Path("directory"), OSError(28, "No space left on device")).problems
     assert (named.where, unnamed.where) == ("directory/file", "directory")
     assert named.found == unnamed.found == "No space left on device"
 

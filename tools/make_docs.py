@@ -17,7 +17,7 @@ CONTAINERS = {"h5": "h5", "sharded": "sharded h5", "safetensors": "safetensors",
 
 def families() -> str:
     """Family x class x container: what is proven, and how far the outputs are."""
-    head = ["family", "PyTorch class", "proven", "tensors", *CONTAINERS.values(), "error", "transformers 4's"]
+    head = ["family", "PyTorch class", "proven", "tensors", *CONTAINERS.values(), "error", "error of transformers 4"]
     lines = [row(head), row(["---"] * len(head))]
     for name in shipped_names():
         if not name.endswith(ORIGINAL):
@@ -51,7 +51,7 @@ def originals() -> str:
 
 def better() -> str:
     """Where the reference's loader is wrong: both errors, and the tensors that differ."""
-    lines = [row(["family", "PyTorch class", "our error", "transformers 4's", "what differs"]), row(["---"] * 5)]
+    lines = [row(["family", "PyTorch class", "error", "error of transformers 4", "what differs"]), row(["---"] * 5)]
     for proof in proofs().values():
         if proof.verdict == "better" and not proof.mapping.endswith(ORIGINAL):
             errors = (number(proof.forward_error), number(proof.reference_forward_error) or "does not run")

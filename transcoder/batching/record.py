@@ -9,7 +9,6 @@ convert. Files are hashed at the disk's speed, and the same files under the same
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
@@ -20,11 +19,8 @@ from typing import Any
 from blake3 import blake3
 
 from transcoder.batching.items import OPTIONS, Item
-from transcoder.files.pagecache import forget
 
 FORMAT = 1
-CHUNK = 8 << 20
-MANY = 128 << 20  # bytes from which on hashing with several threads pays
 
 Digests = dict[str, str]  # of files: what they must hold
 
@@ -80,22 +76,6 @@ def encoded(record: Record) -> bytes:
 
 
 # Digests ------------------------------------------------------------------------------------------------------------
-
-
-def hash_file(path: Path, *, drop: bool = False) -> str:
-    """blake3 of a file. Not through a mapping: a file that is cut short meanwhile would kill the process.
-
-    With `drop`, the page cache is rid of it. Raises OSError.
-    """
-    with path.open("rb", buffering=0) as file:
-        large = os.fstat(file.fileno()).st_size > MANY
-        hasher, at = blake3(max_threads=blake3.AUTO if large else 1), 0
-        while data := file.read(CHUNK):
-            hasher.update(data)
-            if drop:
-                forget(file.fileno(), at, len(data))
-            at += len(data)
-    return hasher.hexdigest()
 
 
 def hash_names(directory: Path, apart: Iterable[str] = ()) -> str:

@@ -16,10 +16,12 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transcoder.artifacts import RECEIPT, REPORT
 from transcoder.batching.destination.base import Place, open_place
 from transcoder.batching.items import LEVELS, Item, Settings
-from transcoder.batching.record import Digests, Record, hash_file, hash_names, program_digest, request_digest
+from transcoder.batching.record import Digests, Record, hash_names, program_digest, request_digest
 from transcoder.errors import Problem, SourceError, TranscodeError, ValidationError, WriteError
+from transcoder.files.digests import digest_of, file_state
 
 if TYPE_CHECKING:
     from transcoder.pipeline import Job
@@ -144,7 +146,7 @@ def proven(item: Item, settings: Settings, place: Place, record: Record) -> bool
 
 def _same(path: Path, digest: str, *, drop: bool) -> bool:
     try:
-        return hash_file(path, drop=drop) == digest
+        return digest_of(path, drop=drop).blake3 == digest
     except OSError:
         return False
 
@@ -169,7 +171,6 @@ def _replanned(item: Item, settings: Settings, place: Place, record: Record) -> 
     from blake3 import blake3
 
     from transcoder.pipeline import small_files
-    from transcoder.writing.directory import RECEIPT, REPORT
 
     try:
         with _prepared(item, settings, place, 1) as job:
@@ -232,7 +233,7 @@ def _convert(
     item: Item, settings: Settings, place: Place, before: Record | None, threads: int, progress: Progress, begun: float
 ) -> Record:
     from transcoder.pipeline import fill, room_for, small_files
-    from transcoder.writing.directory import REPORT, check_paths
+    from transcoder.writing.directory import check_paths
 
     output = place.local(item.name)
     if output is not None and _base(item) is not None:
@@ -258,7 +259,7 @@ def _convert(
             # The validator has read all but its own report, and nobody else writes here.
             known = {name: digest.blake3 for name, digest in report.files.items()} if report is not None else {}
             outputs = {
-                path.name: known.get(path.name) or hash_file(path, drop=settings.drop)
+                path.name: known.get(path.name) or digest_of(path, drop=settings.drop).blake3
                 for path in sorted(stage.iterdir())
             }
             sizes = sum(path.stat().st_size for path in stage.iterdir())
@@ -289,7 +290,6 @@ def _validate(item: Item, settings: Settings, stage: Path, progress: Progress) -
     Raises ValidationError with all that was found.
     """
     from transcoder.validator.validate import validate
-    from transcoder.writing.directory import REPORT
 
     report = validate(
         item.source,
@@ -332,11 +332,9 @@ def _states(job: Job) -> dict[Location, tuple[int, ...]]:
     for path in _files(job):
         if isinstance(path, Path):
             try:
-                s = path.stat()
+                found[path] = file_state(path.stat())
             except OSError:
                 found[path] = ()
-            else:
-                found[path] = (s.st_size, s.st_mtime_ns, s.st_ctime_ns, s.st_ino)
     return found
 
 
@@ -348,7 +346,7 @@ def _identities(item: Item, job: Job, *, drop: bool) -> Digests:
     for path in _files(job):
         if isinstance(path, Path):
             try:
-                found[_relative(item, path)] = hash_file(path, drop=drop)
+                found[_relative(item, path)] = digest_of(path, drop=drop).blake3
             except OSError as error:
                 from transcoder.sources.base import unreadable
 

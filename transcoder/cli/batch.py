@@ -119,15 +119,13 @@ def _publish_page(out: str, name: str, summary: Any, root: str) -> str:
 
 def _write_page(path: Path, summary: Any, root: str) -> str:
     from transcoder.batching.page import render
-    from transcoder.writing.shards import disk_error
+    from transcoder.files.atomic import unwritable, write_whole
 
     text = render(summary.outcomes, root=root, seconds=summary.seconds or None)
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, text.encode("utf-8"))
     except OSError as error:
-        raise disk_error(path, error) from error
+        raise unwritable(path, error) from error
     return str(path)
 
 

@@ -33,9 +33,11 @@ def card(directory: Path, repo: str, license: str | None, base_model: str | None
 
     What was written by hand is kept; the section between our two comments is replaced.
     """
+    from transcoder.artifacts import CARD
+    from transcoder.evidence.read import read_evidence
+    from transcoder.files.atomic import unwritable
     from transcoder.linter.directory import Directory
-    from transcoder.publishing.model_card import CARD, local_card, make_card, read_evidence
-    from transcoder.writing.shards import disk_error
+    from transcoder.publishing.model_card import local_card, make_card
 
     text = local_card(directory)
     license, base_model = _ask(text, license, base_model)  # noqa: A001
@@ -44,7 +46,7 @@ def card(directory: Path, repo: str, license: str | None, base_model: str | None
         try:
             Directory(directory).write(CARD, made)
         except OSError as error:
-            raise disk_error(directory / CARD, error) from error
+            raise unwritable(directory / CARD, error) from error
     path = directory / CARD
     change = "unchanged" if made == text else "made" if text is None else "extended"
     echo_result(as_json, {"card": str(path), "change": change}, lambda: f"{path}: {change}")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import tempfile
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from blake3 import blake3
 
+from transcoder.artifacts import CONFIG
 from transcoder.errors import Problem
 from transcoder.mapping import choose, load_mapping
+from transcoder.receipt import Receipt
 from transcoder.repository.config import read_config
 from transcoder.sources.base import Source
 from transcoder.sources.open import open_source
@@ -21,7 +22,7 @@ AnyPath = str | PathLike[str]
 
 def prove_again(
     directory: Path,
-    receipt: dict[str, Any],
+    receipt: Receipt,
     source: AnyPath,
     mapping: AnyPath | None,
     level: str,
@@ -32,7 +33,7 @@ def prove_again(
     """A new validation report, as JSON has it; what it finds and where the source is another one joins `problems`."""
     from transcoder.validator.validate import validate
 
-    claimed = receipt["source"]["variables"]
+    claimed = receipt.source.variables
     with open_source(source) as opened:
         names = _names(opened, directory, receipt, mapping)
         for name, digest in claimed.items():
@@ -58,11 +59,11 @@ def prove_again(
     return report.to_json()
 
 
-def _names(source: Source, directory: Path, receipt: dict[str, Any], mapping: AnyPath | None) -> dict[str, str]:
+def _names(source: Source, directory: Path, receipt: Receipt, mapping: AnyPath | None) -> dict[str, str]:
     """The source's own names by those that the mapping has for them, and with them the receipt."""
-    rules = load_mapping(mapping if mapping is not None else str(receipt["mapping"]["name"]))
-    config = read_config(directory / "config.json")
-    _, called = choose([rules], str(receipt["architecture"]), config.values, source.specs, str(config.path))
+    rules = load_mapping(mapping if mapping is not None else receipt.mapping.name)
+    config = read_config(directory / CONFIG)
+    _, called = choose([rules], receipt.architecture, config.values, source.specs, str(config.path))
     return called
 
 

@@ -11,20 +11,18 @@ import fnmatch
 from dataclasses import asdict, dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from blake3 import blake3
 
-from transcoder.errors import Problem, UsageError, ValidationError
-from transcoder.files import strictjson
-from transcoder.repository.sidecars import REPLACED, WANTED
-from transcoder.validator.digests import digest_of, files_below, is_document
-from transcoder.writing.directory import RECEIPT, REPORT, claimed_files, holds
+from transcoder.artifacts import LOADED, RECEIPT, REPORT, is_document
+from transcoder.errors import Problem
+from transcoder.evidence.read import Evidence, read_evidence, unusable
+from transcoder.files.digests import digest_of, files_below
+from transcoder.receipt import consists_of
 
 Verdict: TypeAlias = Literal["as validated", "differs", "missing", "not validated", "not covered"]
 POINTER = b"version https://git-lfs.github.com/spec/v1"
-# What from_pretrained may read; anything else beside the model changes nothing that it loads.
-LOADED = (*WANTED, *REPLACED, "*.safetensors", "*.safetensors.index.json", "*.py")
 
 
 @dataclass(frozen=True)
@@ -80,18 +78,14 @@ def verify_receipt(
     Raises ValidationError: there is no receipt or no report, or they can't be read. SourceError: so with the source.
     """
     path = Path(directory)
-    receipt, report = _read(path, RECEIPT, "convert"), _read(path, REPORT, "validate")
+    evidence = read_evidence(path)
+    receipt, report = evidence.receipt, evidence.report
     problems: list[Problem] = []
     try:
-        verdicts = _verdicts(path, receipt, report, problems)
+        verdicts = _verdicts(evidence, problems)
         levels = [(str(level["name"]), str(level["verdict"]), str(level["summary"])) for level in report["levels"]]
-        architecture, digest = str(receipt["architecture"]), str(receipt["source"]["blake3"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValidationError(
-            "the evidence can't be read",
-            Problem(f"{path}: {RECEIPT}, {REPORT}", f"{type(error).__name__}: {error}", "what transcode writes",
-                    "convert and validate again, with this version"),
-        ) from error  # fmt: skip
+        raise unusable(f"{path}: {RECEIPT}, {REPORT}", error) from error
     if report.get("passed") is not True or not levels or any(verdict != "passed" for _, verdict, _ in levels):
         found = ", ".join(f"{name} {verdict}" for name, verdict, _ in levels) or "no level"
         problems.append(Problem(str(path / REPORT), found, "every level passed", "validate again"))
@@ -100,39 +94,19 @@ def verify_receipt(
         from transcoder.evidence.proof import prove_again
 
         proof = prove_again(path, receipt, source, mapping, level, truth, reference_python, problems)
-    return Verification(path, architecture, digest, verdicts, problems, levels, proof)
+    return Verification(path, receipt.architecture, receipt.source.blake3, verdicts, problems, levels, proof)
 
 
-def _read(directory: Path, name: str, command: str) -> dict[str, Any]:
-    path = directory / name
-    if not directory.is_dir():
-        raise UsageError(
-            "there is no such directory", Problem(str(directory), "no directory", "a converted one", "check the path")
-        )
-    try:
-        value = strictjson.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(value, dict):
-            raise ValueError("not an object")
-    except (OSError, ValueError) as error:
-        found = f"no {name}" if isinstance(error, FileNotFoundError) else str(error)
-        raise ValidationError(
-            "there is no evidence",
-            Problem(str(path), found, f"what `transcode {command}` writes", f"run `transcode {command}`"),
-        ) from error
-    return value
-
-
-def _verdicts(
-    path: Path, receipt: dict[str, Any], report: dict[str, Any], problems: list[Problem]
-) -> list[FileVerdict]:
-    """Every file held against the receipt and the report; each that is another one becomes a problem."""
-    converted, validated = claimed_files(path), report.get("files")
+def _verdicts(evidence: Evidence, problems: list[Problem]) -> list[FileVerdict]:
+    """Compare every file with the receipt and the report; each difference becomes a problem."""
+    path, receipt = evidence.directory, evidence.receipt
+    converted, validated = receipt.claimed_files(), evidence.report.get("files")
     if not isinstance(validated, dict):
         raise ValueError(f"{REPORT} names no files: an earlier version wrote it")
     for name in (*converted, *validated):
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise ValueError(f"{name!r} lies outside of the directory")
-    sources = {str(name) for name in receipt["source"]["files"]}
+    sources = set(receipt.source.files)
     present = {file.relative_to(path).as_posix(): file for file in files_below(path)}
     verdicts = []
 
@@ -163,7 +137,7 @@ def _verdicts(
             digest = digest_of(file)
             if asdict(digest) != validated[name]:
                 judge(name, "differs", _what(file), "the bytes that were validated", again)
-            elif name in converted and not holds(file, converted[name]):
+            elif name in converted and not consists_of(file, converted[name]):
                 wanted = "the bytes that the receipt names"
                 judge(name, "differs", "the bytes that were validated, but not converted", wanted, "convert again")
             else:

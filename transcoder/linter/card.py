@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from transcoder.artifacts import CARD
 from transcoder.linter.directory import Directory
 from transcoder.linter.findings import Hit, rule
 from transcoder.repository.front_matter import with_metadata
 from transcoder.repository.hub_tables import LICENSES, REPOSITORY, TASKS, task_of
-
-CARD = "README.md"
 
 
 def _sound(d: Directory) -> bool:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from transcoder.artifacts import CONFIG, GENERATION_CONFIG
 from transcoder.linter.directory import Directory
 from transcoder.linter.findings import Hit, rule
 from transcoder.tensors import BY_SAFETENSORS
 
-CONFIG, GENERATION = "config.json", "generation_config.json"
 _LOCAL = re.compile(r"^(/|~|\.{1,2}/|[A-Za-z]:[\\/]|file:)")
 TRANSFORMERS = "transformers"
 MOST = 10  # tensors named in one finding's place
@@ -24,7 +24,7 @@ def no_config(d: Directory) -> Iterator[Hit]:
 
 @rule("C002", "error", "a config that can't be read", reason="from_pretrained fails.", remedy="mend its JSON")
 def unreadable_config(d: Directory) -> Iterator[Hit]:
-    for name in (CONFIG, GENERATION):
+    for name in (CONFIG, GENERATION_CONFIG):
         if name in d.files:
             try:
                 value = d.json(name)
@@ -165,8 +165,8 @@ def _equal(d: Directory, one: str, other: str) -> bool:
       reason="generate fails, or ignores them with a warning; save_pretrained refuses them.", needs=TRANSFORMERS,
       remedy="mend what the message names, or remove the file")  # fmt: skip
 def generation_settings(d: Directory) -> Iterator[Hit]:
-    if d.json_object(GENERATION) is not None and "generation" in d.opened.faults:
-        yield Hit(GENERATION, d.opened.faults["generation"], "settings that transformers accepts")
+    if d.json_object(GENERATION_CONFIG) is not None and "generation" in d.opened.faults:
+        yield Hit(GENERATION_CONFIG, d.opened.faults["generation"], "settings that transformers accepts")
 
 
 @rule("C013", "error", "a special token beyond the vocabulary",
@@ -176,7 +176,7 @@ def special_ids(d: Directory) -> Iterator[Hit]:
     size = (d.config or {}).get("vocab_size")
     if not isinstance(size, int):
         return
-    for name in (CONFIG, GENERATION):
+    for name in (CONFIG, GENERATION_CONFIG):
         for key, value in (d.json_object(name) or {}).items():
             ids = value if isinstance(value, list) else [value]
             for number in ids:
@@ -198,7 +198,7 @@ def _is_local(key: str, value: object) -> bool:
       reason="It helps nobody, and tells names of users and projects.", remedy="remove the key",
       fix=_without_path)  # fmt: skip
 def local_paths(d: Directory) -> Iterator[Hit]:
-    for name in (CONFIG, GENERATION, "tokenizer_config.json"):
+    for name in (CONFIG, GENERATION_CONFIG, "tokenizer_config.json"):
         for key, value in (d.json_object(name) or {}).items():
             if _is_local(key, value):
                 yield Hit(name, f"{key} with a path", "the name of a repository, or nothing")

@@ -7,18 +7,16 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transcoder.artifacts import CARD, CONFIG, INDEX, RECEIPT, SINGLE, is_document
 from transcoder.files import strictjson
+from transcoder.files.atomic import write_whole
 from transcoder.linter.header import Header, read_header
-from transcoder.planning.layout import INDEX, SINGLE
 from transcoder.repository.front_matter import Card, read_card
-from transcoder.validator.digests import is_document
-from transcoder.writing.directory import RECEIPT
 
 if TYPE_CHECKING:
     from transcoder.repository.opening import Opened
@@ -38,11 +36,11 @@ class Directory:
         self.files = {name: stat for name, stat in sorted(_walk(path)) if only is None or name in only}
         self._card = card
         if card is not None:
-            self.files.setdefault("README.md", path.stat())
+            self.files.setdefault(CARD, path.stat())
 
     def text(self, name: str) -> str | None:
         """A file's text, or None: there is none, it is too large to be one, or it is not UTF-8."""
-        if name == "README.md" and self._card is not None:
+        if name == CARD and self._card is not None:
             return self._card
         path = self.path / name
         try:
@@ -69,7 +67,7 @@ class Directory:
 
     @cached_property
     def config(self) -> dict[str, Any] | None:
-        return self.json_object("config.json")
+        return self.json_object(CONFIG)
 
     @cached_property
     def architectures(self) -> list[str]:
@@ -112,7 +110,7 @@ class Directory:
 
     @cached_property
     def card(self) -> Card:
-        return read_card(self.text("README.md") or "")
+        return read_card(self.text(CARD) or "")
 
     @cached_property
     def opened(self) -> Opened:
@@ -132,18 +130,7 @@ class Directory:
 
     def write(self, name: str, text: str) -> None:
         """Replace a text, all or nothing. Raises OSError."""
-        path = self.path / name
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".transcode-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        write_whole(self.path / name, text.encode("utf-8"))
 
     def write_json(self, name: str, value: object) -> None:
         self.write(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

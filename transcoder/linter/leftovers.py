@@ -9,6 +9,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from transcoder.artifacts import CARD, CONFIG
 from transcoder.linter.directory import Directory
 from transcoder.linter.findings import Hit, rule
 
@@ -92,7 +93,7 @@ def programs(d: Directory) -> Iterator[Hit]:
       reason="It does nothing for the model, and whoever looks for custom code finds it.",
       remedy="remove it, or name it in auto_map")  # fmt: skip
 def stray_code(d: Directory) -> Iterator[Hit]:
-    configs = [d.json_object(name) or {} for name in ("config.json", "tokenizer_config.json")]
+    configs = [d.json_object(name) or {} for name in (CONFIG, "tokenizer_config.json")]
     if any(isinstance(config.get("auto_map"), dict) for config in configs):
         return
     for name in d.files:
@@ -176,7 +177,7 @@ def cases(d: Directory) -> Iterator[Hit]:
       remedy="fetch it again, or remove it")  # fmt: skip
 def empty_files(d: Directory) -> Iterator[Hit]:
     for name, stat in d.files.items():
-        if stat.st_size == 0 and not name.endswith((".safetensors", "__init__.py")) and name != "README.md":
+        if stat.st_size == 0 and not name.endswith((".safetensors", "__init__.py")) and name != CARD:
             yield Hit(name, "0 bytes", "what belongs there")
 
 

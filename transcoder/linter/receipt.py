@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from transcoder.artifacts import RECEIPT, REPORT
 from transcoder.errors import TranscodeError
 from transcoder.linter.directory import Directory
 from transcoder.linter.findings import Hit, rule
-from transcoder.writing.directory import RECEIPT, REPORT
 
 
 @rule("R001", "error", "evidence that the files contradict",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from transcoder.artifacts import CONFIG
 from transcoder.linter.directory import Directory
 from transcoder.linter.findings import Hit, rule
 
@@ -60,7 +61,7 @@ def special_tokens(d: Directory) -> Iterator[Hit]:
             own, claimed = d.opened.tokenizer.specials.get(role), (d.config or {}).get(role)
             claims = claimed if isinstance(claimed, list) else [claimed]
             if own is not None and claimed is not None and own not in claims:
-                yield Hit("config.json", f"{role} {claimed}", f"{own}, as the tokenizer has it")
+                yield Hit(CONFIG, f"{role} {claimed}", f"{own}, as the tokenizer has it")
 
 
 @rule("T006", "warning", "a tokenizer that makes longer texts than the model takes",

@@ -6,9 +6,9 @@ import json
 import re
 from collections.abc import Iterator
 
+from transcoder.artifacts import INDEX, SINGLE
 from transcoder.linter.directory import Directory
 from transcoder.linter.findings import Hit, rule
-from transcoder.planning.layout import INDEX, SINGLE
 from transcoder.repository.hub_tables import ADVISED_FILE, LARGEST_FILE
 from transcoder.tensors import format_bytes
 

@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from transcoder.artifacts import CARD
 from transcoder.errors import Problem, UsageError
+from transcoder.receipt import Receipt, TensorRecord
 
 BEGIN = "<!-- transcode: begin. Made by weight-transcoder and replaced by it: write outside of these lines. -->"
 END = "<!-- transcode: end -->"
@@ -47,13 +49,13 @@ def _around(text: str) -> tuple[str, str]:
     if len(begins) != 1 or len(ends) != 1 or begins[0].start() > ends[0].start():
         raise UsageError(
             "the card can't be extended",
-            Problem("README.md", f"{len(begins)} times the section's begin, {len(ends)} times its end",
+            Problem(CARD, f"{len(begins)} times the section's begin, {len(ends)} times its end",
                     "a pair of them, or none", "remove the rest of the section by hand"),
         )  # fmt: skip
     return text[: begins[0].start()], text[ends[0].end() :]
 
 
-def make_section(receipt: Mapping[str, Any], report: Mapping[str, Any], repo: str, *, tokenizer: bool) -> str:
+def make_section(receipt: Receipt, report: Mapping[str, Any], repo: str, *, tokenizer: bool) -> str:
     """The section's Markdown, the same for the same evidence. `repo` is how users will name the model."""
     parts = [
         "## PyTorch weights, converted from TensorFlow",
@@ -70,20 +72,20 @@ def make_section(receipt: Mapping[str, Any], report: Mapping[str, Any], repo: st
     return "\n\n".join(parts)
 
 
-def _intro(receipt: Mapping[str, Any]) -> str:
-    policy = receipt["options"]["dtype"]
+def _intro(receipt: Receipt) -> str:
+    policy = receipt.options["dtype"]
     values = "every value is bit for bit the source's" if policy == "keep" else f"floating values were cast to {policy}"
-    made = sum(any(not str(op).startswith(_MOVING) for op in tensor["ops"]) for tensor in receipt["tensors"])
+    made = sum(any(not op.startswith(_MOVING) for op in tensor.ops) for tensor in receipt.tensors)
     if policy == "keep" and made:
         values = f"every value is bit for bit the source's, but for {made} tensors as listed below"
     return (
-        f"`{receipt['architecture']}` in safetensors, made by "
-        f"weight-transcoder {code(receipt['transcoder'])} without TensorFlow; {values}."
+        f"`{receipt.architecture}` in safetensors, made by "
+        f"weight-transcoder {code(receipt.transcoder)} without TensorFlow; {values}."
     )
 
 
-def _load(receipt: Mapping[str, Any], repo: str, *, tokenizer: bool) -> str:
-    architecture = receipt["architecture"]
+def _load(receipt: Receipt, repo: str, *, tokenizer: bool) -> str:
+    architecture = receipt.architecture
     names = f"{architecture}, AutoTokenizer" if tokenizer else architecture
     lines = ["```python", f"from transformers import {names}", "", f'model = {architecture}.from_pretrained("{repo}")']
     if tokenizer:
@@ -91,44 +93,44 @@ def _load(receipt: Mapping[str, Any], repo: str, *, tokenizer: bool) -> str:
     return "\n".join([*lines, "```"])
 
 
-def _provenance(receipt: Mapping[str, Any]) -> str:
-    source, mapping = receipt["source"], receipt["mapping"]
+def _provenance(receipt: Receipt) -> str:
+    source, mapping = receipt.source, receipt.mapping
     rows = [
-        ("source", f"{code(source['kind'])}, written by {code(source['producer'])}"),
-        ("its files", ", ".join(code(name) for name in source["files"])),
-        ("blake3 of its variables", code(source["blake3"])),
-        ("tool", f"weight-transcoder {code(receipt['transcoder'])}"),
-        ("mapping", f"{code(mapping['name'])}, blake3 {code(mapping['blake3'])}"),
+        ("source", f"{code(source.kind)}, written by {code(source.producer)}"),
+        ("its files", ", ".join(code(name) for name in source.files)),
+        ("blake3 of its variables", code(source.blake3)),
+        ("tool", f"weight-transcoder {code(receipt.transcoder)}"),
+        ("mapping", f"{code(mapping.name)}, blake3 {code(mapping.blake3)}"),
         ("receipt", "`transcode.json`: every tensor with its source, its operations and its blake3"),
     ]
     return _table(("", ""), rows)
 
 
-def _changes(receipt: Mapping[str, Any]) -> str:
-    tensors, dropped = receipt["tensors"], receipt["dropped"]
-    renamed = sum(list(tensor["from"]) != [tensor["name"]] for tensor in tensors)
-    transposed = sum(any(str(op).startswith("transpose") for op in tensor["ops"]) for tensor in tensors)
-    other = sum(any(not str(op).startswith("transpose") for op in tensor["ops"]) for tensor in tensors)
+def _changes(receipt: Receipt) -> str:
+    tensors, dropped = receipt.tensors, receipt.dropped
+    renamed = sum(tensor.sources != (tensor.name,) for tensor in tensors)
+    transposed = sum(any(op.startswith("transpose") for op in tensor.ops) for tensor in tensors)
+    other = sum(any(not op.startswith("transpose") for op in tensor.ops) for tensor in tensors)
     parts = [
         f"{len(tensors)} tensors: {renamed} renamed, {transposed} transposed, {other} reshaped, cut, joined or cast; "
         f"{len(dropped)} variables dropped.",
     ]
-    parts += [f"Note: {plain(note)}." for note in receipt["notes"]]
+    parts += [f"Note: {plain(note)}." for note in receipt.notes]
     if dropped:
-        rows = [(code(item["name"]), plain(item["what"]), plain(item["why"])) for item in dropped]
+        rows = [(code(item.name), plain(item.what), plain(item.why)) for item in dropped]
         parts.append(_details("Dropped", _table(("variable", "what", "why"), rows)))
     folded = [(code(name), code(origin), code(how), str(count)) for name, origin, how, count in _folded(tensors)]
     parts.append(_details("Every tensor", _table(("tensor", "from", "how", "times"), folded)))
     return "\n\n".join(parts)
 
 
-def _folded(tensors: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, int]]:
+def _folded(tensors: Sequence[TensorRecord]) -> list[tuple[str, str, str, int]]:
     """Tensors of all layers as one row: those that differ in numbers alone."""
     rows: dict[tuple[str, str, str], int] = {}
     for tensor in tensors:
-        how = ", ".join(map(str, tensor["ops"])) or "as it is"
-        origin = ", ".join(_NUMBER.sub("{n}", str(name)) for name in tensor["from"])
-        key = (_NUMBER.sub("{n}", str(tensor["name"])), origin, how)
+        how = ", ".join(tensor.ops) or "as it is"
+        origin = ", ".join(_NUMBER.sub("{n}", name) for name in tensor.sources)
+        key = (_NUMBER.sub("{n}", tensor.name), origin, how)
         rows[key] = rows.get(key, 0) + 1
     return [(*key, count) for key, count in rows.items()]
 

@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transcoder._version import __version__
+from transcoder.artifacts import CARD
 from transcoder.errors import Problem, PublishError, TranscodeError, UsageError
 
 if TYPE_CHECKING:
     from transcoder.publishing.uploads import Item
 
 INSTALL = "pip install 'weight-transcoder[publish]'"
-CARD = "README.md"
 _QUERY = re.compile(r"\?[\w.%-]+=[^\s'\"<>)]*")
 _USER = re.compile(r"(https?://)[^\s/@]+@")
 _TOKEN = re.compile(r"\b(hf|api_org)_[A-Za-z0-9]{8,}\b")

@@ -3,49 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from transcoder.errors import Problem, UsageError, ValidationError
-from transcoder.files import strictjson
+from transcoder.artifacts import CARD, REPORT
+from transcoder.errors import Problem, UsageError
+from transcoder.evidence.read import Evidence, unusable
 from transcoder.linter.tokenizer import ANY as TOKENIZER
 from transcoder.publishing.card_section import make_section, with_section, without_section
 from transcoder.repository.front_matter import read_card, with_metadata
 from transcoder.repository.hub_tables import LICENSES, REPOSITORY, task_of
-from transcoder.writing.directory import RECEIPT, REPORT
-
-CARD = "README.md"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a card is made of: receipt, report and config.json of a converted and validated directory."""
-
-    directory: Path
-    receipt: dict[str, Any]
-    report: dict[str, Any]
-    config: dict[str, Any]
-
-
-def read_evidence(directory: str | PathLike[str]) -> Evidence:
-    """Raises ValidationError: one of the files is not there, or is not what transcode wrote."""
-    path = Path(directory)
-    found: dict[str, dict[str, Any]] = {}
-    for name, command in ((RECEIPT, "convert"), (REPORT, "validate"), ("config.json", "convert")):
-        try:
-            value = strictjson.loads((path / name).read_text(encoding="utf-8"))
-            if not isinstance(value, dict):
-                raise ValueError("not an object")
-        except (OSError, ValueError) as error:
-            said = f"no {name}" if isinstance(error, FileNotFoundError) else str(error)
-            raise ValidationError(
-                "there is no evidence to make a card of",
-                Problem(str(path / name), said, f"what `transcode {command}` writes", f"run `transcode {command}`"),
-            ) from error
-        found[name] = value
-    return Evidence(path, found[RECEIPT], found[REPORT], found["config.json"])
 
 
 def local_card(directory: Path) -> str | None:
@@ -96,7 +63,7 @@ def make_card(
         text = f"{text or ''}\n# {repo.rpartition('/')[2]}\n"
     return with_metadata(
         with_section(text or "", _section(evidence, repo)),
-        _metadata(evidence.config, card.metadata, license, base_model),
+        _metadata(evidence.read_config(), card.metadata, license, base_model),
     )
 
 
@@ -109,11 +76,7 @@ def _section(evidence: Evidence, repo: str) -> str:
     try:
         return make_section(evidence.receipt, evidence.report, repo, tokenizer=tokenizer)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValidationError(
-            "the evidence can't be read",
-            Problem(f"{RECEIPT}, {REPORT}", f"{type(error).__name__}: {error}", "what transcode writes",
-                    "convert and validate again, with this version"),
-        ) from error  # fmt: skip
+        raise unusable(REPORT, error) from error
 
 
 def _metadata(

@@ -14,10 +14,11 @@ from pathlib import Path
 
 from transcoder._version import __version__
 from transcoder.errors import Problem, PublishError, UsageError, ValidationError
+from transcoder.evidence.read import read_evidence
 from transcoder.evidence.verify import Verification, verify_receipt
 from transcoder.linter.check import Finding, check
 from transcoder.publishing.hub import Hub, State, progress_bars
-from transcoder.publishing.model_card import Evidence, local_card, make_card, read_evidence, same_card
+from transcoder.publishing.model_card import local_card, make_card, same_card
 from transcoder.publishing.uploads import Item, choose_files, require_proof
 
 TITLE = "Add safetensors weights, converted from TensorFlow"
@@ -228,6 +229,3 @@ def _check_arrived(hub: Hub, revision: str, items: Sequence[Item]) -> None:
             [Problem(f"{hub.url}: {item.name} at {revision}", "other bytes", "the file as it is here",
                      "run the same command again") for item in wrong],
         )  # fmt: skip
-
-
-__all__ = ["Evidence", "Publication", "Published", "make_card", "prepare", "publish", "read_evidence"]

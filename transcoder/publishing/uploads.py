@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from transcoder.artifacts import CARD, LOADED, REPORT, is_document
 from transcoder.errors import Problem, ValidationError
-from transcoder.evidence.verify import LOADED, Verification
+from transcoder.evidence.verify import Verification
+from transcoder.files.digests import CHUNK_BYTES
 from transcoder.publishing.hub import git_sha1
-from transcoder.validator.digests import CHUNK, is_document
 
-CARD = "README.md"
 NEEDED = ("weights", "load")
 
 
@@ -32,7 +32,7 @@ class Item:
             return hashlib.sha256(self.data).hexdigest()
         hasher = hashlib.sha256()
         with self.path.open("rb") as file:
-            while chunk := file.read(CHUNK):
+            while chunk := file.read(CHUNK_BYTES):
                 hasher.update(chunk)
         return hasher.hexdigest()
 
@@ -74,6 +74,6 @@ def require_proof(evidence: Verification) -> None:
     if missing := [level for level in NEEDED if level not in passed]:
         remedy = "run `transcode validate SRC DIR`, with all levels"
         found = f"no passed level {' and '.join(missing)}"
-        problems.append(Problem(str(evidence.directory / "validation.json"), found, "both", remedy))
+        problems.append(Problem(str(evidence.directory / REPORT), found, "both", remedy))
     if problems:
         raise ValidationError("the directory is not proven", problems)

@@ -70,7 +70,7 @@ class Place(Protocol):
         ...
 
     def holds(self, record: Record, *, drop: bool = False) -> bool:
-        """Whether every file that was written is there, with the very bytes. `drop`: see hash_file."""
+        """Whether every file that was written is there, with the very bytes. `drop`: see digest_of."""
         ...
 
     def staged(self, name: str, record: Record | None, *, force: bool, needed: int) -> AbstractContextManager[Path]:

@@ -17,12 +17,12 @@ from typing import Any
 
 from blake3 import blake3
 
+from transcoder.artifacts import RECEIPT
 from transcoder.batching.destination.base import HOME
 from transcoder.batching.record import Digests, Record, encoded, parse_record, record_name
 from transcoder.errors import Problem, UsageError, WriteError
 from transcoder.sources.remote.filesystem import identity
 from transcoder.sources.remote.retry import redacted
-from transcoder.writing.directory import RECEIPT
 
 WEAK = frozenset({"size", "mtime", "LastModified", "last_modified", "updated"})  # alone they prove no content
 

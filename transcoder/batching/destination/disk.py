@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from transcoder.artifacts import RECEIPT
 from transcoder.batching.destination.base import HOME
-from transcoder.batching.record import Digests, Record, encoded, hash_file, parse_record, record_name
+from transcoder.batching.record import Digests, Record, encoded, parse_record, record_name
 from transcoder.errors import Problem, WriteError
-from transcoder.writing.directory import RECEIPT, check_free, locked, places, staged, tidied
+from transcoder.files.atomic import unwritable, write_whole
+from transcoder.files.digests import digest_of
+from transcoder.writing.directory import check_free, locked, places, staged, tidied
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class Disk:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _refused(path.parent, error) from error
+            raise unwritable(path.parent, error) from error
         with locked(path, self.output(name)):
             yield
 
@@ -75,15 +77,11 @@ class Disk:
 
     def publish(self, name: str, data: bytes) -> str:
         path = self.top / name
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(data)
-            partial.replace(path)
+            write_whole(path, data, durable=False)
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise _refused(path, error) from error
+            raise unwritable(path, error) from error
         return str(path)
 
     def get(self, name: str) -> bytes | None:
@@ -123,12 +121,12 @@ class Disk:
                 if not (whole and self._is(output / file, digest)):
                     (output / file).unlink(missing_ok=True)
             except OSError as error:
-                raise _refused(output / file, error) from error
+                raise unwritable(output / file, error) from error
 
     @staticmethod
     def _is(path: Path, digest: str, *, drop: bool = False) -> bool:
         try:
-            return not path.is_symlink() and hash_file(path, drop=drop) == digest
+            return not path.is_symlink() and digest_of(path, drop=drop).blake3 == digest
         except OSError:
             return False
 
@@ -147,11 +145,3 @@ class Disk:
 
     def hidden(self, name: str) -> tuple[Path, ...]:
         return places(self.output(name))
-
-
-def _refused(path: Path, error: OSError) -> WriteError:
-    return WriteError(
-        "the output can't be written",
-        Problem(str(error.filename or path), error.strerror or str(error), "a writable directory with room",
-                "check permissions and the disk, or choose another output"),
-    )  # fmt: skip

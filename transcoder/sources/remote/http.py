@@ -11,6 +11,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
+from transcoder.artifacts import WANTED
 from transcoder.errors import Problem, SourceError
 from transcoder.files import strictjson
 from transcoder.sources.remote.path import INSTALL, Stat
@@ -129,7 +130,6 @@ class HTTP:
 
     def _looked_through(self, key: str) -> bool:
         """Ask for all well-known names below a directory; whether there was any."""
-        from transcoder.repository.sidecars import WANTED
 
         def there(name: str) -> bool:
             place = below(name)
