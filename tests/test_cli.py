@@ -504,7 +504,13 @@ def modules_below(path: Path) -> list[Path]:
     return found
 
 
-MAY_IMPORT_A_FRAMEWORK = ("validator", "pytorch", "repository/opening.py", "repository/skeleton.py", "repository/versions.py")
+MAY_IMPORT_A_FRAMEWORK = (
+    "validator",
+    "pytorch",
+    "repository/opening.py",
+    "repository/skeleton.py",
+    "repository/versions.py",
+)
 
 
 def test_no_file_but_of_the_validator_and_of_load_imports_a_framework_and_none_pickle() -> None:

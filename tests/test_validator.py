@@ -470,7 +470,7 @@ def test_a_config_json_that_says_something_else_than_the_sources_fails_weights(
     # Where the conversion was given another config.json, so is the validator.
     other = {**json.loads((MODEL / "config.json").read_text()), **changes}
     (tmp_path / "other.json").write_text(json.dumps(other))
-    assert validate(out, "weights", source_config=tmp_path / "other.json").passed
+    assert validate(out, "weights", config=tmp_path / "other.json").passed
 
 
 def test_without_a_config_json_beside_the_source_the_report_says_that_none_was_compared(

@@ -169,7 +169,7 @@ def convert(src: Path | str, out: Path | str, as_json: bool, **options: Any) -> 
 @click.option("--level", type=click.Choice(["weights", "load", "forward", "all"]), default="all", show_default=True,
               help="What to prove; `all` is the three in turn.")  # fmt: skip
 @click.option("--mapping", metavar="FILE|NAME", help="The mapping that the conversion used, if not a shipped one.")
-@click.option("--config", "source_config", type=_path, metavar="FILE",
+@click.option("--config", type=_path, metavar="FILE",
               help="The config.json that the conversion was given, if not the one beside the weights.")  # fmt: skip
 @click.option("--truth", type=click.Choice(["auto", "tensorflow", "signature", "numpy"]), default="auto",
               show_default=True, help="What computes the true outputs; `signature` runs the graph in SRC.")  # fmt: skip
