@@ -71,8 +71,7 @@ def publish(directory: Path, repo: str, dry_run: bool, as_json: bool, **options:
     it was interrupted: what has arrived is not sent again. HF_TOKEN and HF_ENDPOINT are huggingface_hub's.
     """
     from transcoder.publishing.model_card import local_card
-    from transcoder.publishing.publish import prepare
-    from transcoder.publishing.publish import publish as run
+    from transcoder.publishing.publish import prepare, upload
 
     if sys.stdin.isatty() and not options["create_pr"]:
         options["license"], options["base_model"] = _ask(
@@ -81,7 +80,7 @@ def publish(directory: Path, repo: str, dry_run: bool, as_json: bool, **options:
     publication = prepare(directory, repo, **options)
     if not as_json:
         echo_result(False, None, lambda: _listing(publication))
-    published = None if dry_run else run(publication)
+    published = None if dry_run else upload(publication)
     done = None if published is None else vars(published)
     if as_json:
         echo_result(True, {**publication.to_json(), "published": done}, str)
