@@ -81,7 +81,7 @@ def validate(
     report: str | PathLike[str] | None = None,
     page: str | PathLike[str] | None = None,
     page_cache: str = "keep",
-    progress: Progress | None = None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Compare a converted directory with its source, and write a report.
 
@@ -90,7 +90,8 @@ def validate(
     Args:
         source: The checkpoint that was converted: a file, a directory or a checkpoint prefix, or the URL of one.
         output: The converted directory.
-        config: The config.json that the conversion was given. Default: the one beside the weights.
+        config: The config.json that the conversion was given. Default: the one beside the weights; without one, only
+            the class in the output's config.json is checked.
         mapping: The mapping that the conversion used: a file, or the name of a mapping that ships. Default: the
             mapping that ships for the output's config.json.
         architecture: The PyTorch class that the output must be. Default: the class that its config.json names.
@@ -105,7 +106,7 @@ def validate(
             it has tensorflow.
         report: The file that the report is written to. Default: validation.json in `output`.
         page: The file that the report is written to as one HTML page, with a histogram of the values. Default: no
-            page. Counting the values about doubles the time of level weights.
+            page. Counting the values more than doubles the time of level weights.
         page_cache: "keep", or "drop" to evict files from the page cache as they are read.
         progress: Called as `progress(count, total)` by level weights: bytes compared since the last call, bytes in
             all.

@@ -59,8 +59,8 @@ def check_weights(
 ) -> WeightsResult:
     """Compare names, dtypes, shapes and bits of all tensors.
 
-    With `statistics`, values are counted and measured too, which takes about the same time again. `progress` is called
-    with (bytes compared since the last call, bytes in all).
+    With `statistics`, values are counted and measured too. `progress` is called with (bytes compared since the last
+    call, bytes in all).
     """
     compared: dict[str, TensorComparison] = {}
     total: Measurement | None = None
