@@ -55,7 +55,7 @@ def test_every_layout_of_the_releases_is_planned_for_each_tensor_of_pytorch(dept
     with torch.device("meta"):
         model = transformers.BitForImageClassification(transformers.BitConfig(**values))
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    assert {entry.target.name: entry.target.shape for entry in plan.entries} == wanted
+    assert {spec.name: spec.shape for spec in plan.specs} == wanted
 
 
 def test_the_release_with_its_head_classifies_as_timm_does(tmp_path: Path, transcode: Transcode) -> None:

@@ -71,7 +71,7 @@ def test_every_mapping_of_an_original_release_was_tried() -> None:
 def test_all_variables_of_tensorflow_are_taken(family: str, architecture: str) -> None:
     table, specs = table_of(family, architecture)
     plan = plan_of(table, specs)
-    taken = {spec.name for entry in plan.entries for spec in entry.sources}
+    taken = {spec.name for recipe in plan.recipes for spec in recipe.sources}
     dropped = {drop.name: drop.why for drop in plan.dropped}
     assert taken | dropped.keys() == specs.keys()
     assert all(dropped.values())
@@ -83,7 +83,7 @@ def test_all_variables_of_tensorflow_are_taken(family: str, architecture: str) -
 def test_a_set_that_is_not_tensorflows_is_refused(family: str, architecture: str, data: st.DataObject) -> None:
     table, specs = table_of(family, architecture)
     plan = plan_of(table, specs)
-    taken = sorted({spec.name for entry in plan.entries for spec in entry.sources})
+    taken = sorted({spec.name for recipe in plan.recipes for spec in recipe.sources})
     taken = [name for name in taken if not any(name.endswith(p.suffix) for p in table.preferences)] or taken
     victim = data.draw(st.sampled_from(taken))
     rest = {name: spec for name, spec in specs.items() if name != victim}

@@ -17,9 +17,8 @@ from transcoder.mapping import expand, load_mapping
 from transcoder.proposal.match import Kind, guess
 from transcoder.repository.skeleton import state_dict_of
 
-# Not decided by names and shapes: weight norm's halves are `weight_g` and `weight_v` here, `original0` and 1 there;
-# ConvBERT's depthwise kernels turn as no kernel of Keras does.
-OPEN = ("parametrizations.weight.original", "key_conv_attn_layer.depthwise.weight")
+# Not decided by names and shapes: weight norm's halves are `weight_g` and `weight_v` here, `original0` and 1 there.
+OPEN = ("parametrizations.weight.original",)
 # Where the name misleads, as it does transformers 4's own loader: TensorFlow adds predictions/decoder/bias.
 MISLED = {"predictions.bias"}
 
@@ -34,7 +33,7 @@ def test_what_is_proposed_for_a_known_family_is_what_its_mapping_says(model: str
     guessed = guess({name: (spec.dtype.name, spec.shape) for name, spec in specs.items()}, tensors)
     wanted = {a.target: a for a in table.assignments if a.sources and all(name in specs for name in a.sources)}
     for match in guessed.matches:
-        for numbers in match.target.turns:
+        for numbers in match.target.numbers:
             target = match.target.name(numbers)
             if target in wanted and not (family == "albert" and target in MISLED):
                 assert wanted[target].sources == (match.source.name(numbers),)
@@ -42,7 +41,7 @@ def test_what_is_proposed_for_a_known_family_is_what_its_mapping_says(model: str
                 found = "".join(str(op) for op in wanted[target].ops)
                 one_axis = sum(extent > 1 for extent in wanted[target].shape) <= 1  # however it turns, it is the same
                 assert one_axis or told == found, target
-    left = {each.target.name(numbers) for each in guessed.open for numbers in each.target.turns}
+    left = {each.target.name(numbers) for each in guessed.open for numbers in each.target.numbers}
     assert not [name for name in left & wanted.keys() if not any(part in name for part in OPEN)]
 
 

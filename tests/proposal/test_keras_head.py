@@ -12,7 +12,8 @@ from safetensors.numpy import load_file
 
 from tests.support.cases import Transcode
 from tests.support.paths import ROOT
-from transcoder.pipeline import convert, propose_mapping
+from transcoder.pipeline import convert
+from transcoder.proposal.propose import propose_mapping
 
 GOLDEN = ROOT / "tests" / "golden" / "keras-head"
 
@@ -52,7 +53,7 @@ def test_the_documented_road_of_a_keras_model_into_pytorch_gives_kerass_own_pred
 def test_every_save_of_a_keras_model_gives_the_same_tensors(save: str, tmp_path: Path) -> None:
     config = GOLDEN / "dense" / "config.json"
     mapping = tmp_path / "mapping.yaml"
-    mapping.write_text(propose_mapping(GOLDEN / "dense" / save, config=config))
+    mapping.write_text(propose_mapping(GOLDEN / "dense" / save, config=config).yaml)
     outputs = []
     for i, source in enumerate((save, "weights.h5")):
         out = tmp_path / str(i)

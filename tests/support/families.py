@@ -11,7 +11,8 @@ from transcoder.errors import PlanError, Problem
 from transcoder.mapping import Table, choose, expand, find_mappings, load_mapping
 from transcoder.mapping.values import settle
 from transcoder.options import parse_options
-from transcoder.planning.planner import Plan, make_plan
+from transcoder.planning.plan import Plan
+from transcoder.planning.planner import make_plan
 from transcoder.sources.names import tidy
 from transcoder.tensors import BY_NAME, TensorSpec
 

@@ -17,7 +17,8 @@ from transcoder.mapping import (
 )
 from transcoder.mapping.expressions import Value
 from transcoder.options import parse_options
-from transcoder.planning.planner import Plan, make_plan
+from transcoder.planning.plan import Plan
+from transcoder.planning.planner import make_plan
 from transcoder.tensors import BY_NAME, TensorSpec
 from transcoder.writing.shards import write_shards
 

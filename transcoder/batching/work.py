@@ -11,7 +11,7 @@ import os
 import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +21,7 @@ from transcoder.batching.destination.base import Destination
 from transcoder.batching.destination.open import open_destination
 from transcoder.batching.items import LEVELS, Item, Settings
 from transcoder.batching.record import Digests, Record, hash_names, program_digest, request_digest
-from transcoder.errors import Problem, SourceError, TranscodeError, ValidationError, WriteError
+from transcoder.errors import Problem, SourceError, TranscodeError, ValidationError, WriteError, docs_url
 from transcoder.files.digests import digest_of, file_state
 
 if TYPE_CHECKING:
@@ -209,9 +209,10 @@ def _replanned(item: Item, settings: Settings, destination: Destination, record:
 # Do it --------------------------------------------------------------------------------------------------------------
 
 
-def _prepared(item: Item, settings: Settings, destination: Destination, threads: int) -> Any:
-    from transcoder.options import parse_options
+def _prepared(item: Item, settings: Settings, destination: Destination, threads: int) -> AbstractContextManager[Job]:
+    from transcoder.options import Request, parse_options
     from transcoder.pipeline import prepare
+    from transcoder.sources.remote.path import locate
 
     options = parse_options(
         dtype=item.dtype,
@@ -220,21 +221,15 @@ def _prepared(item: Item, settings: Settings, destination: Destination, threads:
         threads=threads,
         page_cache=settings.page_cache,
     )
-    return prepare(
-        item.source,
-        mapping=item.mapping,
-        architecture=item.architecture,
-        config=item.config,
-        output=destination.local(item.name),
-        contain=True,  # nobody has inspected what a batch finds
-        options=options,
-    )
+    # Contained: nobody has inspected what a batch finds.
+    request = Request(locate(item.source), options, item.config, item.mapping, item.architecture, contain=True)
+    return prepare(request, destination.local(item.name))
 
 
 def _need(item: Item, settings: Settings, destination: Destination) -> int:
     """Return the bytes of memory that the item takes: the plan's buffers, and its validation."""
     with _prepared(item, settings, destination, 1) as job:
-        largest = max((entry.target.nbytes for entry in job.plan.entries), default=0)
+        largest = max((spec.nbytes for spec in job.plan.specs), default=0)
         return need(settings, job.plan.peak_bytes, largest, job.plan.nbytes)
 
 
@@ -306,7 +301,7 @@ def _convert(
             "peak_buffers": job.plan.peak_bytes,
             "convert_seconds": round(converted - begun, 3),
             "seconds": round(time.perf_counter() - begun, 3),
-            "config_directory": _relative(item, job.config.path.parent),
+            "config_directory": _relative(item, job.origin.config.path.parent),
             **_parity(report),
         }
         record = Record(
@@ -343,7 +338,9 @@ def _validate(item: Item, settings: Settings, stage: Path, progress: Progress) -
     if not report.passed:
         failed = [level for level in report.levels if level.verdict != "passed"]
         problems = [problem for level in failed for problem in level.findings] or [
-            Problem(f"level {level.name}", f"{level.verdict}: {level.summary}", "passed", "see docs/validation.md")
+            Problem(
+                f"level {level.name}", f"{level.verdict}: {level.summary}", "passed", f"see {docs_url('validation')}"
+            )
             for level in failed
         ]
         raise ValidationError(f"level {failed[0].name} {failed[0].verdict}: {failed[0].summary}", problems)
@@ -362,7 +359,7 @@ def _parity(report: Report | None) -> dict[str, Any]:
 
 def _files(job: Job) -> list[Location]:
     """Return every file that the output depends on."""
-    return list(dict.fromkeys((*job.source.files(), job.config.path, *job.sidecars.copied)))
+    return list(dict.fromkeys((*job.source.files(), job.origin.config.path, *job.origin.sidecars.copied)))
 
 
 def _states(job: Job) -> dict[Location, tuple[int, ...]]:

@@ -8,127 +8,19 @@ from __future__ import annotations
 import difflib
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
-from blake3 import blake3
-
-from transcoder.errors import PlanError, Problem
-from transcoder.files.strictjson import pieces
+from transcoder.errors import MisfitError, Problem
 from transcoder.mapping import Assignment, DropRule, Table
 from transcoder.ops import Cast, IllegalOp, Op, Slice, infer_all
 from transcoder.options import Options
-from transcoder.planning.budget import Portion, portion
-from transcoder.planning.layout import Shard, lay_out
+from transcoder.planning.layout import lay_out
+from transcoder.planning.plan import Dropped, Entry, Plan
+from transcoder.planning.recipe import Recipe
 from transcoder.tensors import BY_NAME, TensorSpec
 
 RESERVED = "__metadata__"  # in a safetensors header
 MOST_TO_TRY = 5000  # problems up to which the other architectures are tried, each of which may have 10,000 tensors
 MOST_SLIPS, MOST_NAMES, LONGEST_SLIP = 100, 5000, 300  # difflib's time grows with the square of a name
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One target tensor: what it is made of, how, by which rule, and where it goes."""
-
-    target: TensorSpec
-    sources: tuple[TensorSpec, ...]
-    ops: tuple[Op, ...]
-    rule: str
-    file: str
-    offset: int
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A source variable that no target takes, and why."""
-
-    name: str
-    what: str
-    why: str
-    rule: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that a conversion will do. `convert` executes this object and nothing else."""
-
-    architecture: str
-    mapping: str
-    mapping_digest: str
-    options: Options
-    entries: tuple[Entry, ...]
-    shards: tuple[Shard, ...]
-    dropped: tuple[Dropped, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def specs(self) -> tuple[TensorSpec, ...]:
-        return tuple(entry.target for entry in self.entries)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all target tensors."""
-        return sum(entry.target.nbytes for entry in self.entries)
-
-    @property
-    def output_dtype(self) -> str | None:
-        """The dtype of the floating tensors where all have the same."""
-        names = {entry.target.dtype.name for entry in self.entries if entry.target.dtype.is_float}
-        return names.pop() if len(names) == 1 else None
-
-    def portion(self, entry: Entry) -> Portion:
-        """How much of an entry is handled at a time, within one thread's share of the budget."""
-        return portion(entry, self.options.buffers(len(self.entries)) // self.options.threads)
-
-    @property
-    def peak_bytes(self) -> int:
-        """Bytes of all threads' buffers together, at most."""
-        return self.options.threads * max((self.portion(entry).nbytes for entry in self.entries), default=0)
-
-    def to_json(self) -> dict[str, object]:
-        """The plan for machines; the same for every thread count and budget."""
-        return {
-            "architecture": self.architecture,
-            "mapping": {"name": self.mapping, "blake3": self.mapping_digest},
-            "dtype": self.options.dtype,
-            "max_shard_size": self.options.max_shard_size,
-            "bytes": self.nbytes,
-            "files": [{"file": shard.file, "bytes": shard.size} for shard in self.shards],
-            "tensors": [entry_json(entry) for entry in self.entries],
-            "dropped": [vars(dropped) for dropped in self.dropped],
-            "notes": list(self.notes),
-        }
-
-    @property
-    def digest(self) -> str:
-        """blake3 of the plan: equal digests write equal bytes from equal sources."""
-        hasher = blake3()
-        for piece in pieces(self.to_json()):
-            hasher.update(piece.encode("utf-8", "backslashreplace"))
-        return hasher.hexdigest()
-
-
-def entry_json(entry: Entry) -> dict[str, object]:
-    return {
-        "name": entry.target.name,
-        "dtype": entry.target.dtype.name,
-        "shape": list(entry.target.shape),
-        "from": [spec.name for spec in entry.sources],
-        "ops": [str(op) for op in entry.ops],
-        "rule": entry.rule,
-        "file": entry.file,
-        "offset": entry.offset,
-    }
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A target that is sound, before it has a place."""
-
-    target: TensorSpec
-    sources: tuple[TensorSpec, ...]
-    ops: tuple[Op, ...]
-    rule: str
 
 
 def make_plan(
@@ -148,7 +40,7 @@ def make_plan(
     `alternatives` are the tables of the mapping's other architectures: should one fit, a failure names it, unless so
     much is wrong that they are not tried, which it says.
     `inside` are other places in the source where the mapping's transformer lies whole: a failure names them too.
-    Raises PlanError with every missing, unknown, doubly used and misshapen tensor.
+    Raises MisfitError with every missing, unknown, doubly used and misshapen tensor.
     """
     fit = _Fit(specs, table, where)
     if fit.problems:
@@ -159,11 +51,11 @@ def make_plan(
             hint = f"; they fit {' and '.join(fitting)}: pass --architecture" if fitting else ""
         if places := list(inside):
             hint += f"; there is a whole {mapping} inside, at {' and '.join(places)}: see `transcode mapping init`"
-        raise PlanError(f"the variables do not fit {table.architecture}{hint}", fit.problems)
-    drafts = [_with_dtype(draft, options.dtype) for draft in fit.drafts]
-    shards = lay_out([draft.target for draft in drafts], options.max_shard_size)
+        raise MisfitError(f"the variables do not fit {table.architecture}{hint}", fit.problems)
+    recipes = [_with_dtype(recipe, options.dtype) for recipe in fit.recipes]
+    shards = lay_out([recipe.target for recipe in recipes], options.max_shard_size)
     place = {name: (shard.file, offset) for shard in shards for name, offset in shard.offsets.items()}
-    entries = tuple(Entry(d.target, d.sources, d.ops, d.rule, *place[d.target.name]) for d in drafts)
+    entries = tuple(Entry(recipe, *place[recipe.target.name]) for recipe in recipes)
     dropped = [Dropped(name, str(specs[name]), drop.why, drop.where) for name, drop in fit.dropped.items()]
     dropped += fit.rests
     dropped += [Dropped(name, what, "not a tensor of numbers", "") for name, what in not_tensors.items()]
@@ -179,35 +71,35 @@ def make_plan(
     )
 
 
-def _with_dtype(draft: Draft, policy: str) -> Draft:
-    """A draft under the dtype policy, which concerns floating tensors only."""
-    target = draft.target
+def _with_dtype(recipe: Recipe, policy: str) -> Recipe:
+    """A recipe under the dtype policy, which concerns floating tensors only."""
+    target = recipe.target
     if policy == "keep" or not target.dtype.is_float or target.dtype.name == policy:
-        return draft
+        return recipe
     cast = TensorSpec(target.name, BY_NAME[policy], target.shape)
-    return Draft(cast, draft.sources, (*draft.ops, Cast(policy)), draft.rule)
+    return Recipe(cast, recipe.sources, (*recipe.ops, Cast(policy)), recipe.rule)
 
 
 class _Fit:
-    """Specs held against a table: drafts, drops and notes where they fit, problems where not."""
+    """Specs held against a table: recipes, drops and notes where they fit, problems where not."""
 
     def __init__(self, specs: Mapping[str, TensorSpec], table: Table, where: str) -> None:
         self.specs = specs
         self.where = where
         self.problems: list[Problem] = []
-        self.drafts: list[Draft] = []
+        self.recipes: list[Recipe] = []
         self.dropped: dict[str, DropRule] = {}
         self.rests: list[Dropped] = []
         self.users: dict[str, list[Assignment]] = defaultdict(list)
         table = table.preferring(specs)
         left_out, self.notes = table.absent(specs)
         assignments = [a for a in table.assignments if a.part not in left_out]
-        drafts: dict[str, Draft] = {}
+        recipes: dict[str, Recipe] = {}
         for assignment in assignments:
             if assignment.target == RESERVED:
                 found, wanted = "the name of safetensors' own metadata", "another name"
                 self._wrong(f"tensor {RESERVED}", found, wanted, f"mend {assignment.where}")
-            if assignment.target in drafts:
+            if assignment.target in recipes:
                 self._wrong(
                     f"tensor {assignment.target}",
                     f"a second rule for it, {assignment.where}",
@@ -215,10 +107,10 @@ class _Fit:
                     "mend the mapping",
                 )
                 continue
-            draft = self._draft(assignment) if assignment.copy_of is None else self._copied(assignment, drafts)
-            if draft is not None:
-                drafts[assignment.target] = draft
-        self.drafts = list(drafts.values())
+            recipe = self._recipe(assignment) if assignment.copy_of is None else self._copied(assignment, recipes)
+            if recipe is not None:
+                recipes[assignment.target] = recipe
+        self.recipes = list(recipes.values())
         self._check_uses()
         expected = {name for assignment in assignments for name in assignment.sources}
         for name in specs:
@@ -240,7 +132,7 @@ class _Fit:
     def _wrong(self, where: str, found: str, wanted: str, remedy: str) -> None:
         self.problems.append(Problem(f"{self.where}: {where}", found, wanted, remedy))
 
-    def _draft(self, assignment: Assignment) -> Draft | None:
+    def _recipe(self, assignment: Assignment) -> Recipe | None:
         for name in assignment.sources:
             self.users[name].append(assignment)
         missing = [name for name in assignment.sources if name not in self.specs]
@@ -264,7 +156,7 @@ class _Fit:
         if shape != assignment.shape:
             self._misshapen(assignment, f"{found}, which gives {list(shape)}" if assignment.ops else found)
             return None
-        return Draft(TensorSpec(assignment.target, dtype, shape), sources, assignment.ops, assignment.where)
+        return Recipe(TensorSpec(assignment.target, dtype, shape), sources, assignment.ops, assignment.where)
 
     def _misshapen(self, assignment: Assignment, found: str) -> None:
         self._wrong(
@@ -274,8 +166,8 @@ class _Fit:
             "config.json and the weights disagree: use the config.json that was saved with them",
         )
 
-    def _copied(self, assignment: Assignment, drafts: Mapping[str, Draft]) -> Draft | None:
-        original = drafts.get(assignment.copy_of or "")
+    def _copied(self, assignment: Assignment, recipes: Mapping[str, Recipe]) -> Recipe | None:
+        original = recipes.get(assignment.copy_of or "")
         if original is None:
             # A missing original has its own problem; one that no rule makes has not.
             if not self.problems:
@@ -287,7 +179,7 @@ class _Fit:
                 )
             return None
         target = TensorSpec(assignment.target, original.target.dtype, original.target.shape)
-        return Draft(target, original.sources, original.ops, assignment.where)
+        return Recipe(target, original.sources, original.ops, assignment.where)
 
     def _check_uses(self) -> None:
         """A variable belongs to one rule, and what that rule cuts it into must tile it."""

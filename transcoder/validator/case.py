@@ -11,7 +11,7 @@ from os import PathLike
 from pathlib import Path
 
 from transcoder.artifacts import CONFIG
-from transcoder.errors import PlanError, Problem, TranscodeError, ValidationError
+from transcoder.errors import PlanError, Problem, TranscodeError, ValidationError, missing
 from transcoder.mapping import Assignment, Table, choose, expand, find_mappings, load_mapping
 from transcoder.mapping import Mapping as ModelMapping
 from transcoder.repository.config import ModelConfig, own_config, read_config
@@ -19,7 +19,6 @@ from transcoder.sources.open import Source, open_source
 from transcoder.validator.covered import states_of
 from transcoder.validator.output import Claims, Output, read_claims
 from transcoder.validator.reading import Reader, RenamedReader, reader_for
-from transcoder.validator.report import INSTALL
 
 logger = logging.getLogger(__name__)
 
@@ -132,10 +131,7 @@ def _choose_table(
 def _check_directory(directory: Path) -> None:
     """Raise ValidationError if safetensors is not installed, or the directory is not one that transcode wrote."""
     if importlib.util.find_spec("safetensors") is None:
-        raise ValidationError(
-            "the validator is not installed",
-            Problem("safetensors", "not installed", "the library that reads the output", INSTALL),
-        )
+        raise ValidationError("validation needs a package", missing("safetensors", "validate"))
     if not (directory / CONFIG).is_file():
         raise _unusable_output(
             Problem(

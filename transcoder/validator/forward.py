@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from transcoder.errors import Problem, TranscodeError, UsageError
+from transcoder.errors import ISSUES, Problem, TranscodeError, UsageError
 from transcoder.validator.case import Case
 from transcoder.validator.inputs import Arrays, Inputs, make_inputs
 from transcoder.validator.report import Level, NotRunError, Verdict
@@ -181,7 +182,7 @@ def compare_outputs(truth: Arrays, run: Run) -> list[Comparison]:
     return [_compare_output(name, truth[name].astype(np.float64), run) for name in sorted(truth, key=_order)]
 
 
-def _compare_output(name: str, expected: Any, run: Run) -> Comparison:
+def _compare_output(name: str, expected: NDArray[np.float64], run: Run) -> Comparison:
     # What libraries call the states between layers differs: before or after a normalisation, for example.
     may_differ = _is_inner(name) and not run.is_layered
     found = run.outputs.get(name)
@@ -210,13 +211,13 @@ def find_problems(evidence: Evidence) -> tuple[Problem, ...]:
     problems = []
     for each in evidence.comparisons:
         if isinstance(each, UncomparedOutput) and each.is_problem:
-            problems.append(Problem(f"output {each.name}", each.found, each.wanted, "report it"))
+            problems.append(Problem(f"output {each.name}", each.found, each.wanted, f"report it at {ISSUES}"))
         elif isinstance(each, ComparedOutput) and each.error > each.tolerance:
             remedy = "run level `weights`, which names the tensor"
             problems.append(Problem(f"output {each.name}", *_error_and_limit(each), remedy))
     if all(_is_inner(each.name) for each in evidence.compared):
         found, wanted = ", ".join(evidence.outputs) or "none", "a final output that both libraries have"
-        problems.append(Problem("outputs", found, wanted, "report it"))
+        problems.append(Problem("outputs", found, wanted, f"report it at {ISSUES}"))
     return tuple(problems)
 
 

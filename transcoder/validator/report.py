@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
-from transcoder.errors import Problem
+from transcoder.errors import Problem, install
 from transcoder.files.digests import Digest
 from transcoder.validator.histogram import Bin
 from transcoder.validator.records import DroppedRecord, SourceRecord, TensorRecord
@@ -15,7 +15,6 @@ from transcoder.validator.report_json import FindingJson, LevelJson, ReportJson,
 Verdict: TypeAlias = Literal["passed", "failed", "inconclusive", "not run"]
 Row: TypeAlias = tuple[str | float, ...]
 FORMAT = 1  # of the JSON
-INSTALL = "pip install 'weight-transcoder[validate]'"
 
 
 @dataclass(frozen=True)
@@ -131,7 +130,7 @@ class NotRunError(Exception):
 
 def not_installed(package: str | None) -> NotRunError:
     """Return the error of a level that needs a package which is not installed."""
-    return NotRunError(f"{package} is not installed", INSTALL)
+    return NotRunError(f"{package} is not installed", install("validate"))
 
 
 def _finding_json(problem: Problem) -> FindingJson:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from transcoder.repository.versions import quiet
 from transcoder.validator.inputs import Arrays
@@ -93,7 +94,7 @@ def _damage(tensor: Any) -> Any:
     return tensor.T if is_square else tensor.flatten().flip(0).reshape(tensor.shape)
 
 
-def _largest_change(moved: Any, outputs: Any) -> float:
+def _largest_change(moved: NDArray[Any], outputs: NDArray[Any]) -> float:
     changes = np.abs(moved - outputs)
     return float(changes.max()) if np.isfinite(changes).all() else float("inf")
 

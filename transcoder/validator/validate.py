@@ -117,7 +117,7 @@ def validate(
     Raises:
         UsageError: An argument has an invalid value, or `reference_python` can't be run.
         SourceError: The source is unreadable or is not a checkpoint.
-        MappingError: No mapping, or more than one, fits the output's config.json.
+        MappingError: No mapping fits the output's config.json, or `mapping` is invalid.
         PlanError: config.json has values that the mapping can't use.
         ValidationError: `output` is not a converted directory, changed meanwhile, or the report can't be written.
     """
@@ -206,8 +206,9 @@ def _make_report(case: Case, request: ProofRequest, proof: Proof) -> Report:
 def _parse_levels(level: str | Sequence[str]) -> tuple[str, ...]:
     """Return the levels in the order in which they run. Raises UsageError: unknown ones, or none."""
     names = LEVELS if level == "all" else (level,) if isinstance(level, str) else tuple(level)
-    if unknown := [name for name in names if name not in LEVELS] or not names:
-        found = ", ".join(map(repr, unknown)) if isinstance(unknown, list) else "no level"
+    unknown = [name for name in names if name not in LEVELS]
+    if unknown or not names:
+        found = ", ".join(map(repr, unknown)) or "no level"
         wanted = f"all, or one or more of {', '.join(LEVELS)}"
         raise UsageError("invalid option value", Problem("level", found, wanted, "choose a level"))
     return tuple(name for name in LEVELS if name in names)

@@ -12,7 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 from transcoder.artifacts import RECEIPT
-from transcoder.errors import Problem, TranscodeError, ValidationError
+from transcoder.errors import ISSUES, Problem, TranscodeError, ValidationError
 from transcoder.ops import Cast
 from transcoder.options import DTYPES
 from transcoder.sources.open import check_unchanged
@@ -180,5 +180,5 @@ def _find_unmatched(case: Case) -> Iterator[Problem]:
 
 
 def _problem(case: Case, name: str, found: str, wanted: str) -> Problem:
-    remedy = "convert again; if it persists, report it"
+    remedy = f"convert again; if the problem remains, report it at {ISSUES}"
     return Problem(f"{case.directory}: {name}", found, wanted, remedy)

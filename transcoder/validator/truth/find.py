@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
-from transcoder.errors import Problem, UsageError
+from transcoder.errors import Problem, UsageError, docs_url
 from transcoder.validator.case import Case
 from transcoder.validator.inputs import Arrays
 from transcoder.validator.report import NotRunError
@@ -93,7 +93,7 @@ def _find_python(case: Case, request: TruthRequest) -> Path:
     if request.python is not None:
         return request.python
     if importlib.util.find_spec("tensorflow") is None:
-        raise NotRunError("no Python with tensorflow", NEEDS_TENSORFLOW)
+        raise NotRunError("no Python with tensorflow", f"pass --reference-python; see {docs_url('validation')}")
     return Path(sys.executable)
 
 
