@@ -94,7 +94,7 @@ def test_a_config_json_that_differs_from_the_sources_fails_weights(
     # If the conversion gets another config.json, the validator gets it too.
     other = {**json.loads((MODEL / "config.json").read_text()), **changes}
     (tmp_path / "other.json").write_text(json.dumps(other))
-    assert validate(out, "weights", source_config=tmp_path / "other.json").passed
+    assert validate(out, "weights", config=tmp_path / "other.json").passed
 
 
 def test_the_report_says_when_the_source_has_no_config_json(output: Output, source: Callable[[str], Path]) -> None:

@@ -330,7 +330,7 @@ def _validate(item: Item, settings: Settings, stage: Path, progress: Progress) -
         stage,
         level=LEVELS[settings.validate],
         mapping=item.mapping,
-        source_config=item.config,
+        config=item.config,
         report=stage / REPORT,
         page_cache=settings.page_cache,
         progress=lambda count, total: progress("validating", count, total),
