@@ -9,7 +9,9 @@ import pytest
 
 from tests.support import zoo
 from tests.support.batches import BROKEN, SOUND, place
+from tests.support.executor import InProcess
 from tests.support.gremlins import let_loose
+from transcoder.batching import run
 
 
 @pytest.fixture(scope="module")
@@ -26,6 +28,12 @@ def three(tmp_path: Path) -> Path:
     for number, container in enumerate((zoo.h5, zoo.tf1, zoo.saved_model)):
         place(top / f"model-{number}", container, number)
     return top
+
+
+@pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convert the items of batches in this process: for tests that run many batches and test no worker."""
+    monkeypatch.setattr(run, "Processes", InProcess)
 
 
 @pytest.fixture

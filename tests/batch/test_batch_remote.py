@@ -42,7 +42,9 @@ def states(out: str) -> dict[str, str]:
     return {event["item"]: event["event"] for event in events if event["event"] in ("done", "skipped", "failed")}
 
 
-def test_from_a_bucket_to_a_bucket(client: Any, tmp_path: Path, transcode: Transcode) -> None:
+def test_from_a_bucket_to_a_bucket(
+    client: Any, tmp_path: Path, transcode: Transcode, request: pytest.FixtureRequest
+) -> None:
     zoo.make(tmp_path / "zoo", 3, 0)
     put(client, tmp_path / "zoo", "zoo")
     first = transcode("batch", "s3://bucket/zoo", "s3://bucket/out", "--json", "--workers", "1")
@@ -58,6 +60,7 @@ def test_from_a_bucket_to_a_bucket(client: Any, tmp_path: Path, transcode: Trans
         wanted = files(tmp_path / "pt" / name)
         assert receipt["source"]["blake3"] == json.loads(wanted.pop("transcode.json"))["source"]["blake3"]
         assert made == wanted
+    request.getfixturevalue("in_process")
     assert set(
         states(transcode("batch", "s3://bucket/zoo", "s3://bucket/out", "--json", "--workers", "1").out).values()
     ) == {"skipped"}
@@ -95,7 +98,9 @@ def test_a_repository_of_the_hub_is_a_root(
     assert made["model.safetensors"] == wanted["model.safetensors"]
 
 
-def test_a_list_names_sources_on_disks_and_servers(client: Any, tmp_path: Path, transcode: Transcode) -> None:
+def test_a_list_names_sources_on_disks_and_servers(
+    client: Any, tmp_path: Path, transcode: Transcode, request: pytest.FixtureRequest
+) -> None:
     zoo.make(tmp_path / "zoo", 2, 0)
     put(client, tmp_path / "zoo", "other")
     here, there = (path.parent for path in sorted((tmp_path / "zoo").rglob("config.json")))
@@ -106,6 +111,7 @@ def test_a_list_names_sources_on_disks_and_servers(client: Any, tmp_path: Path, 
     transcoder.convert(there, tmp_path / "plain")
     made, wanted = files(tmp_path / "out" / "there"), files(tmp_path / "plain")
     assert made["model.safetensors"] == wanted["model.safetensors"]
+    request.getfixturevalue("in_process")
     assert set(states(transcode("batch", tmp_path / "list.csv", tmp_path / "out", "--json").out).values()) == {
         "skipped"
     }

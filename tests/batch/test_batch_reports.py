@@ -81,6 +81,7 @@ def test_a_pipe_gets_a_line_for_each_item(three: Path, tmp_path: Path, transcode
     assert "\x1b" not in seen.out + seen.err
 
 
+@pytest.mark.usefixtures("in_process")
 def test_status_shows_done_failed_waiting_and_damaged(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     out = tmp_path / "out"
     assert transcode("status", out).code == 2

@@ -24,6 +24,7 @@ from transcoder.batching.work import Result
 # Parts, and two at once
 
 
+@pytest.mark.usefixtures("in_process")
 def test_parts_together_give_exactly_what_one_run_gives(menagerie: Path, tmp_path: Path, transcode: Transcode) -> None:
     sound = ("--exclude", "broken", "--json")
     whole = transcode("batch", menagerie, tmp_path / "whole", *sound)

@@ -63,6 +63,7 @@ def test_a_dry_run_shows_what_was_found_and_does_nothing(menagerie: Path, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.usefixtures("in_process")
 def test_only_what_is_not_provably_done_is_done_again(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     out = tmp_path / "out"
 
@@ -112,10 +113,11 @@ def test_a_custom_mapping_is_part_of_what_was_requested(three: Path, tmp_path: P
     mapping = tmp_path / "mine.yaml"
     for text, state in (("extends: t5\n", "done"), ("extends: t5\n", "skipped"), ("extends: t5\n# more\n", "done")):
         mapping.write_text(text)
-        seen = transcode("batch", three, tmp_path / "out", "--json", "--mapping", mapping)
+        seen = transcode("batch", three, tmp_path / "out", "--json", "--workers", "1", "--mapping", mapping)
         assert set(states(seen).values()) == {state}
 
 
+@pytest.mark.usefixtures("in_process")
 def test_after_an_update_only_items_with_another_plan_are_done_again(
     three: Path, tmp_path: Path, transcode: Transcode
 ) -> None:
@@ -137,6 +139,7 @@ def test_after_an_update_only_items_with_another_plan_are_done_again(
     assert states(transcode("batch", three, out, "--json"))["model-0"] == "skipped"
 
 
+@pytest.mark.usefixtures("in_process")
 def test_more_proof_than_was_given_is_asked_for_anew(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     out = tmp_path / "out"
     assert transcode("batch", three, out, "--validate", "none").code == 0
@@ -148,8 +151,10 @@ def test_more_proof_than_was_given_is_asked_for_anew(three: Path, tmp_path: Path
 
 @pytest.mark.parametrize(("level", "proven"), [("load", ["weights", "load"]), ("all", ["weights", "load", "forward"])])
 def test_every_level_can_be_asked_of_a_batch(
-    level: str, proven: list[str], three: Path, tmp_path: Path, transcode: Transcode
+    level: str, proven: list[str], three: Path, tmp_path: Path, transcode: Transcode, request: pytest.FixtureRequest
 ) -> None:
+    if level == "load":  # "all" runs in worker processes; here each would import torch
+        request.getfixturevalue("in_process")
     out = tmp_path / "out"
     shutil.copytree(zoo.MODELS["roberta"], three / "roberta")
     alone = ("--exclude", "model-*") if level == "all" else ()  # the NumPy truth cannot compute their outputs
@@ -162,6 +167,7 @@ def test_every_level_can_be_asked_of_a_batch(
         assert [(lvl["name"], lvl["verdict"]) for lvl in report["levels"]] == [(name, "passed") for name in proven]
 
 
+@pytest.mark.usefixtures("in_process")
 def test_what_another_program_put_there_is_not_touched(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     out = tmp_path / "out"
     (out / "model-1").mkdir(parents=True)
