@@ -41,7 +41,7 @@ from build import (
 )
 from cases import Transcode
 from transcoder.errors import SourceError
-from transcoder.sources import containers
+from transcoder.sources.formats import BY_KIND, FORMATS
 from transcoder.sources.names import is_training_state
 from transcoder.sources.open import open_source
 from transcoder.validator.reading import reader_for
@@ -759,6 +759,13 @@ def test_a_missing_file_of_a_sharded_v1_checkpoint_is_named(copy: Callable[[str]
     refused(directory, "model.ckpt-7-00001-of-00003 is missing", "fetch or copy the rest")
 
 
+def test_shards_of_two_v1_checkpoints_under_one_name_are_refused(copy: Callable[[str], Path], refused: Refused) -> None:
+    directory = copy("tf1-v1-sharded")
+    first = min(path for path in directory.iterdir() if "-of-" in path.name)
+    shutil.copy(first, first.with_name(f"{first.name[:-5]}00007"))
+    refused(directory, "several checkpoints", "and of 7")
+
+
 def test_a_v1_variable_that_two_files_have_is_refused(copy: Callable[[str], Path], refused: Refused) -> None:
     directory = copy("tf1-v1-sharded")
     shutil.copy(directory / "model.ckpt-7-00001-of-00003", directory / "model.ckpt-7-00000-of-00003")
@@ -879,24 +886,24 @@ def test_the_tables_in_the_docs_are_the_codes(name: str) -> None:
 
 
 def test_no_cell_of_the_table_is_empty() -> None:
-    for container in containers.CONTAINERS:
-        assert all(vars(container).values()), container.title
+    for each in FORMATS:
+        assert each.docs, each.title
+        assert all(all(vars(row).values()) for row in each.docs), each.title
 
 
-def test_the_registry_says_of_each_golden_case_what_it_is_read_as() -> None:
-    listed = {case: container.kind for container in containers.CONTAINERS for case in container.golden}
+def test_the_records_say_of_each_golden_case_what_it_is_read_as() -> None:
+    listed = {case: each.kind for each in FORMATS for row in each.docs for case in row.golden}
     assert listed.keys() == {*CASES, *WHOLE}
     for case, kind in listed.items():
         with open_source(CONTAINERS / case if case in CASES else GOLDEN / case) as source:
             assert source.kind == kind, case
 
 
-def test_every_kind_of_source_is_in_the_registry() -> None:
+def test_every_kind_of_source_has_one_record() -> None:
     text = "".join(path.read_text() for path in (ROOT / "transcoder" / "sources").rglob("*.py"))
-    for kind in {container.kind for container in containers.CONTAINERS}:
-        assert f'"{kind}"' in text
     kinds = {line.split('"')[1] for line in text.splitlines() if line.startswith('    kind = "')}
-    assert kinds | {"saved-model", "tf-checkpoint"} == {container.kind for container in containers.CONTAINERS}
+    assert kinds | {"saved-model", "tf-checkpoint"} == BY_KIND.keys()
+    assert len({each.title for each in FORMATS}) == len(FORMATS) == len(BY_KIND)
 
 
 # Fresh files --------------------------------------------------------------------------------------------------------

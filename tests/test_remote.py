@@ -28,7 +28,7 @@ import transcoder
 from build import Array, numbers, read, write_bundle, write_keras
 from cases import CONTAINERS, GOLDEN, Transcode, files
 from transcoder import SourceError, UsageError, open_source
-from transcoder.sources import containers
+from transcoder.sources.formats import FORMATS
 from transcoder.sources.remote import http, ranges, retry
 from transcoder.sources.remote.path import locate
 from web import Hub, Request, Site, hub, website
@@ -271,7 +271,7 @@ def test_a_directory_on_s3_converts_to_the_bytes_of_the_same_directory_on_disk(
     assert files(tmp_path / "s3") == files(tmp_path / "disk")
 
 
-@pytest.mark.parametrize("case", sorted({case for container in containers.CONTAINERS for case in container.golden}))
+@pytest.mark.parametrize("case", sorted({case for each in FORMATS for row in each.docs for case in row.golden}))
 def test_every_container_is_read_from_s3_as_from_disk(case: str, bucket: Bucket) -> None:
     directory = GOLDEN / case if (GOLDEN / case).is_dir() else GOLDEN / "containers" / case
     assert variables(bucket.put(directory, f"golden/{case}")) == variables(directory)

@@ -12,13 +12,13 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import accumulate
 
+from transcoder.artifacts import SHAPES
 from transcoder.errors import Problem, SourceError
 from transcoder.files import strictjson
 from transcoder.sources.arrays.npy import read_header
 from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, in_order
 from transcoder.tensors import BY_NAME, TensorSpec
 
-SHAPES = "params_shapes.json"
 PIECE = re.compile(r"params_(\d{1,4})\.npy")
 LONGEST = 1 << 16  # bytes of the shapes
 EMBEDDINGS = ("we_positions", "we")

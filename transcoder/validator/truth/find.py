@@ -20,13 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transcoder.errors import Problem, UsageError
+from transcoder.sources.formats import BY_KIND
 from transcoder.sources.open import Source
 from transcoder.validator.reading import Reader
 from transcoder.validator.truth import numpy_forward
 
 Arrays: TypeAlias = dict[str, NDArray[Any]]
 
-TF_READS = ("keras-h5", "saved-model", "tf-checkpoint")  # what run_tensorflow.py can assign to a model
 TIMEOUT = 900  # seconds for TensorFlow to start, build the model and run it
 
 
@@ -61,7 +61,7 @@ def find_truth(
     if truth == "signature" and source.kind != "saved-model":
         raise NoTruth(f"a {source.kind} has no signature", "pass --truth tensorflow or numpy")
     local = isinstance(source.path, Path)
-    reads = local and source.kind in TF_READS
+    reads = local and source.kind in BY_KIND and BY_KIND[source.kind].truth
     if truth in ("tensorflow", "signature") or (truth == "auto" and python is not None and reads):
         if not local:
             raise NoTruth("a source on a server", "fetch it to the disk first, or pass --truth numpy")
