@@ -28,6 +28,7 @@ import transcoder
 from build import Array, numbers, read, write_bundle, write_keras
 from cases import CONTAINERS, GOLDEN, Transcode, files
 from transcoder import SourceError, UsageError, open_source
+from transcoder.errors import TransientSourceError
 from transcoder.sources.formats import FORMATS
 from transcoder.sources.remote import http, ranges, retry
 from transcoder.sources.remote.path import locate
@@ -464,6 +465,17 @@ def test_a_fault_that_stays_ends_after_a_bounded_number_of_attempts(
     assert "Traceback" not in seen.err
     assert len(waits) == retry.ATTEMPTS - 1
     assert waits == sorted(waits)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_small_file_that_a_server_fails_to_give_is_not_left_out(
+    site: Site, tmp_path: Path, waits: list[float]
+) -> None:
+    site.root = MODEL
+    site.fault = lambda request: "503" if request.path.endswith("vocab.json") else None
+    with pytest.raises(TransientSourceError, match=r"vocab\.json"):
+        transcoder.convert(site.url, tmp_path / "out")
+    assert len(waits) == retry.ATTEMPTS - 1
     assert not (tmp_path / "out").exists()
 
 

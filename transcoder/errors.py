@@ -42,9 +42,14 @@ class Problem:
 
 
 class TranscodeError(Exception):
-    """Base of all errors that a user can meet. `exit_code` is the process's; `problems` is never empty."""
+    """Base of all errors that a user can meet. `exit_code` is the process's; `problems` is never empty.
+
+    `json_name` is the "error" of JSON output, by default the class's name. A subclass that callers of the package tell
+    apart, but readers of JSON need not, has its parent's.
+    """
 
     exit_code = 1
+    json_name = ""
 
     def __init__(self, summary: str, problems: Problem | Sequence[Problem]) -> None:
         super().__init__(summary)
@@ -73,7 +78,7 @@ class TranscodeError(Exception):
 
     def to_json(self) -> dict[str, object]:
         return {
-            "error": type(self).__name__,
+            "error": self.json_name or type(self).__name__,
             "exit_code": self.exit_code,
             "summary": self.summary,
             "problems": [asdict(problem) for problem in self.problems],
@@ -90,6 +95,12 @@ class SourceError(TranscodeError):
     """The checkpoint can't be found, read or believed."""
 
     exit_code = 3
+
+
+class TransientSourceError(SourceError):
+    """A connection failed at every attempt. Trying again later may help."""
+
+    json_name = "SourceError"
 
 
 class MappingError(TranscodeError):

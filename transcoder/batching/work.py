@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from transcoder.batching.destination.base import Place, open_place
 from transcoder.batching.items import LEVELS, Item, Settings
 from transcoder.batching.record import Digests, Record, hash_file, hash_names, program_digest, request_digest
-from transcoder.errors import Problem, SourceError, TranscodeError, ValidationError, WriteError
+from transcoder.errors import Problem, TranscodeError, TransientSourceError, ValidationError, WriteError
 
 if TYPE_CHECKING:
     from transcoder.pipeline import Job
@@ -108,15 +108,13 @@ def _failed(item: Item, before: Record | None, result: Result) -> Record:
 def is_passing(error: BaseException | None) -> bool:
     """Whether an error comes of a fault that may pass by itself."""
     while error is not None:
-        if isinstance(error, (ConnectionError, TimeoutError)):
+        if isinstance(error, (ConnectionError, TimeoutError, TransientSourceError)):
             return True
         if isinstance(error, OSError):
             # libhdf5 says it in words only.
             said = re.search(r"errno = (\d+)", str(error))
             if (error.errno or (int(said[1]) if said else 0)) in PASSING:
                 return True
-        if isinstance(error, SourceError) and any("at the last of" in problem.found for problem in error.problems):
-            return True  # a server's fault that the reader has already tried again, see sources/remote/retry.py
         error = error.__cause__ or error.__context__
     return False
 

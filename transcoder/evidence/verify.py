@@ -15,9 +15,10 @@ from typing import Any, Literal, TypeAlias
 
 from blake3 import blake3
 
+from transcoder.artifacts import WANTED
 from transcoder.errors import Problem, UsageError, ValidationError
 from transcoder.files import strictjson
-from transcoder.repository.sidecars import REPLACED, WANTED
+from transcoder.repository.sidecars import REPLACED
 from transcoder.validator.digests import digest_of, files_below, is_document
 from transcoder.writing.directory import RECEIPT, REPORT, claimed_files, holds
 

@@ -11,7 +11,7 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-from transcoder.errors import Problem, SourceError
+from transcoder.errors import Problem, SourceError, TransientSourceError
 from transcoder.files import strictjson
 from transcoder.sources.remote.path import INSTALL, Stat
 from transcoder.sources.remote.ranges import BLOCK, Blocks, RemoteFile
@@ -131,6 +131,8 @@ class HTTP:
             place = below(name)
             try:
                 self._probed[place] = attempt(self.shown(place), lambda: self._stat(place))
+            except TransientSourceError:
+                raise
             except SourceError:
                 return False  # forbidden: many servers say so of what is not there
             return self._probed[place] is not None
