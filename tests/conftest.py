@@ -13,7 +13,9 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")
 import pytest
 
 import transcoder
-from cases import CASES, GOLDEN, Outcome, Transcode
+from tests.support.cases import CASES, Outcome, Transcode
+from tests.support.mappings import Write
+from tests.support.paths import GOLDEN
 from transcoder.cli import entry as cli
 
 # A job in the background is started with Ctrl-C ignored, and so would be every process that a test starts.
@@ -64,3 +66,15 @@ def source(tmp_path: Path) -> Callable[[str], Path]:
         return Path(shutil.copytree(GOLDEN / case, tmp_path / "src"))
 
     return copy
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Puts a mapping into a file."""
+
+    def put(text: str, name: str = "own.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return put

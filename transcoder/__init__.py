@@ -31,9 +31,10 @@ if TYPE_CHECKING:
     from transcoder.evidence.verify import verify_receipt
     from transcoder.linter.check import check
     from transcoder.mapping import load_mapping
-    from transcoder.pipeline import Receipt, convert, plan
+    from transcoder.pipeline import convert, plan
     from transcoder.planning.planner import Plan
     from transcoder.pytorch import StateDict, load
+    from transcoder.receipt import Receipt
     from transcoder.sources.open import Source, open_source
     from transcoder.tensors import TensorSpec
     from transcoder.validator.validate import Report, validate
@@ -41,7 +42,8 @@ if TYPE_CHECKING:
 _HOMES = {
     "transcoder.linter.check": ("check",),
     "transcoder.evidence.verify": ("verify_receipt",),
-    "transcoder.pipeline": ("Receipt", "convert", "plan"),
+    "transcoder.pipeline": ("convert", "plan"),
+    "transcoder.receipt": ("Receipt",),
     "transcoder.errors": (
         "MappingError", "PlanError", "Problem", "PublishError", "SourceError", "TranscodeError", "UsageError",
         "ValidationError", "WriteError",

@@ -1,14 +1,21 @@
-"""File names that more than one room knows by name."""
+"""The file names of a model repository, each in one place. Decides nothing else, imports nothing of the package."""
 
 from __future__ import annotations
 
-# Weights
-H5_INDEX = "tf_model.h5.index.json"
-SAFETENSORS_INDEX = "model.safetensors.index.json"
-SHAPES = "params_shapes.json"  # of OpenAI's release of GPT
+import fnmatch
 
-# Small files beside a checkpoint that belong to its model: tokenizers, processors, generation settings and papers, by
-# the names that transformers and the Hub give them.
+SINGLE = "model.safetensors"  # the weights, where one file holds them all
+INDEX = "model.safetensors.index.json"  # which shard holds which tensor
+H5_INDEX = "tf_model.h5.index.json"  # the same of transformers' sharded HDF5
+GPT_SHAPES = "params_shapes.json"  # of OpenAI's release of the first GPT
+CONFIG = "config.json"
+GENERATION_CONFIG = "generation_config.json"
+CARD = "README.md"  # the model card
+RECEIPT = "transcode.json"  # what the conversion read, did and wrote
+REPORT = "validation.json"  # what the validator compared
+
+# Files beside a checkpoint that a conversion copies: tokenizers, processors, generation settings and documents, by the
+# names that transformers and the Hub give them.
 WANTED = (
     "vocab.json",
     "merges.txt",
@@ -17,7 +24,7 @@ WANTED = (
     "tokenizer_config.json",
     "special_tokens_map.json",
     "added_tokens.json",
-    "generation_config.json",
+    GENERATION_CONFIG,
     "preprocessor_config.json",
     "processor_config.json",
     "feature_extractor_config.json",
@@ -32,8 +39,19 @@ WANTED = (
     "dict.txt",
     "vocab.bpe",
     "entity_vocab.json",
-    "README.md",
+    CARD,
     "LICENSE*",
     "NOTICE*",
     "CITATION.cff",
 )
+# Files that a conversion or a validation writes itself, and never copies.
+REPLACED = (CONFIG, RECEIPT, REPORT)
+# Files for people, written before or after the proof: a model is the same with another card.
+DOCUMENTS = (CARD, "LICENSE*", "NOTICE*", "CITATION.cff")
+# Files that from_pretrained may read. Any other file beside the model changes nothing that it loads.
+LOADED = (*WANTED, *REPLACED, "*.safetensors", "*.safetensors.index.json", "*.py")
+
+
+def is_document(name: str) -> bool:
+    """Whether a file is written for people, and so is not covered by a validation."""
+    return any(fnmatch.fnmatchcase(name, pattern) for pattern in DOCUMENTS)

@@ -56,8 +56,7 @@ def parse_options(
     shard = _size("max_shard_size", max_shard_size, 1, problems)
     budget = _size("memory", memory, LEAST_MEMORY, problems)
     if threads is None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        threads = max(1, min(4, cores, budget // A_THREAD))
+        threads = max(1, min(4, available_cores(), budget // A_THREAD))
     if threads < 1:
         problems.append(Problem("threads", str(threads), "at least 1", "leave it out to use the machine's cores"))
     if page_cache not in PAGE_CACHE:
@@ -65,6 +64,11 @@ def parse_options(
     if problems:
         raise UsageError("an option's value can't be used", problems)
     return Options(dtype, shard, budget, min(threads, budget // LEAST_MEMORY), page_cache)
+
+
+def available_cores() -> int:
+    """The cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_size(name: str, value: str | int) -> int:

@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from itertools import chain
 from os import PathLike
 from pathlib import Path
 
 from blake3 import blake3
 
 from transcoder._version import __version__
+from transcoder.artifacts import CONFIG, INDEX, RECEIPT, SINGLE
 from transcoder.errors import MappingError, PlanError, Problem
-from transcoder.files.strictjson import pieces
+from transcoder.files.atomic import write_new
 from transcoder.mapping import (
     Mapping,
     Table,
@@ -26,19 +26,19 @@ from transcoder.mapping import (
 )
 from transcoder.mapping.expressions import Value
 from transcoder.options import MAX_SHARD_SIZE, MEMORY, Options, parse_options
-from transcoder.planning.layout import INDEX, SINGLE, index_json
-from transcoder.planning.planner import Plan, entry_json, make_plan
+from transcoder.planning.layout import index_json
+from transcoder.planning.planner import Entry, Plan, make_plan
+from transcoder.receipt import DroppedRecord, FileRecord, MappingRecord, Receipt, SourceRecord, TensorRecord
 from transcoder.repository.config import ModelConfig, find_config, read_config
 from transcoder.repository.sidecars import Sidecars, find_sidecars
 from transcoder.sources.names import is_training_state
 from transcoder.sources.open import Source, check_unchanged, open_source
 from transcoder.sources.remote.path import RemotePath, local_path, locate
 from transcoder.sources.renamed import Renamed
-from transcoder.writing.directory import RECEIPT, check_free, check_paths, places, staged, write_file
+from transcoder.writing.directory import check_free, check_paths, places, staged
 from transcoder.writing.shards import Written, write_shards
 
 AnyPath = str | PathLike[str]
-FORMAT = 1  # of the receipt
 
 
 @dataclass(frozen=True)
@@ -50,17 +50,6 @@ class Job:
     mapping: Mapping
     plan: Plan
     sidecars: Sidecars
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What a conversion did: the contents of OUT/transcode.json."""
-
-    output: Path
-    contents: dict[str, object]
-
-    def to_json(self) -> dict[str, object]:
-        return self.contents
 
 
 @contextmanager
@@ -180,8 +169,7 @@ def convert(
     ) as job:
         files = small_files(job)
         with staged(out, force=force, needed=room_for(job, files)) as stage:
-            contents = fill(job, files, stage, progress)
-    return Receipt(out, contents)
+            return fill(job, files, stage, progress)
 
 
 def room_for(job: Job, files: dict[str, bytes]) -> int:
@@ -189,9 +177,7 @@ def room_for(job: Job, files: dict[str, bytes]) -> int:
     return sum(shard.size for shard in job.plan.shards) + sum(len(data) for data in files.values())
 
 
-def fill(
-    job: Job, files: dict[str, bytes], stage: Path, progress: Callable[[int, int], None] | None = None
-) -> dict[str, object]:
+def fill(job: Job, files: dict[str, bytes], stage: Path, progress: Callable[[int, int], None] | None = None) -> Receipt:
     """Write the weights, the `files` of `small_files` and the receipt into an empty directory; returns the receipt.
 
     Raises SourceError or WriteError.
@@ -201,12 +187,10 @@ def fill(
     written = write_shards(job.plan, job.source, stage, report)
     check_unchanged(job.source)
     for name, data in files.items():
-        write_file(stage / name, data)
-    contents = _receipt(job, written, files)
-    # A name may be no text.
-    text = (piece.encode("utf-8", "backslashreplace") for piece in chain(pieces(contents), "\n"))
-    write_file(stage / RECEIPT, text)
-    return contents
+        write_new(stage / name, data)
+    receipt = _receipt(job, written, files)
+    write_new(stage / RECEIPT, receipt.encoded())
+    return receipt
 
 
 def _alternatives(mapping: Mapping, chosen: str, values: dict[str, Value]) -> Iterator[Table]:
@@ -291,9 +275,7 @@ def small_files(job: Job) -> dict[str, bytes]:
     Raises PlanError: a file beside the weights can't be read.
     """
     files = {
-        "config.json": job.config.for_output(
-            job.plan.architecture, job.mapping.model_type, job.plan.output_dtype
-        ).encode()
+        CONFIG: job.config.for_output(job.plan.architecture, job.mapping.model_type, job.plan.output_dtype).encode()
     }
     if [shard.file for shard in job.plan.shards] != [SINGLE]:
         files[INDEX] = index_json(job.plan.shards, job.plan.specs).encode()
@@ -313,35 +295,42 @@ def small_files(job: Job) -> dict[str, bytes]:
     return files
 
 
-def _receipt(job: Job, written: Written, files: dict[str, bytes]) -> dict[str, object]:
-    """What was done, without times, paths or machine: equal conversions give equal receipts."""
+def _receipt(job: Job, written: Written, files: dict[str, bytes]) -> Receipt:
     plan, source = job.plan, job.source
     lines = (f"{name} {source.specs[name]} {digest}" for name, digest in written.sources.items())
-    return {
-        "format": FORMAT,
-        "transcoder": __version__,
-        "architecture": plan.architecture,
-        "source": {
-            "kind": source.kind,
-            "producer": source.producer,
-            "files": [path.name for path in source.files()],
-            # Over names, dtypes, shapes and bytes of what was taken: the same from every container.
-            "blake3": blake3("\n".join(lines).encode()).hexdigest(),
-            "variables": written.sources,
-        },
-        "mapping": {"name": plan.mapping, "blake3": plan.mapping_digest, "files": dict(job.mapping.files)},
-        "options": {"dtype": plan.options.dtype, "max_shard_size": plan.options.max_shard_size},
-        "plan": plan.digest,
-        "tensors": [{**entry_json(e), "blake3": written.targets[e.target.name]} for e in plan.entries],
-        "casts": {name: vars(counts) for name, counts in written.casts.items()},
-        "dropped": [vars(dropped) for dropped in plan.dropped],
-        "notes": list(plan.notes) + _cast_notes(written),
-        "files": [
-            *({"file": shard.file, "bytes": shard.size} for shard in plan.shards),
-            *({"file": name, "bytes": len(d), "blake3": blake3(d).hexdigest()} for name, d in sorted(files.items())),
-        ],
-        "left_in_source": list(job.sidecars.left),
-    }
+    digest = blake3("\n".join(lines).encode()).hexdigest()
+    names = tuple(path.name for path in source.files())
+    return Receipt(
+        transcoder=__version__,
+        architecture=plan.architecture,
+        source=SourceRecord(source.kind, source.producer, names, digest, written.sources),
+        mapping=MappingRecord(plan.mapping, plan.mapping_digest, dict(job.mapping.files)),
+        options={"dtype": plan.options.dtype, "max_shard_size": plan.options.max_shard_size},
+        plan=plan.digest,
+        tensors=tuple(_tensor_record(entry, written.targets[entry.target.name]) for entry in plan.entries),
+        casts={name: vars(counts) for name, counts in written.casts.items()},
+        dropped=tuple(DroppedRecord(**vars(dropped)) for dropped in plan.dropped),
+        notes=(*plan.notes, *_cast_notes(written)),
+        files=(
+            *(FileRecord(shard.file, shard.size) for shard in plan.shards),
+            *(FileRecord(name, len(data), blake3(data).hexdigest()) for name, data in sorted(files.items())),
+        ),
+        left_in_source=job.sidecars.left,
+    )
+
+
+def _tensor_record(entry: Entry, digest: str) -> TensorRecord:
+    return TensorRecord(
+        name=entry.target.name,
+        dtype=entry.target.dtype.name,
+        shape=entry.target.shape,
+        sources=tuple(spec.name for spec in entry.sources),
+        ops=tuple(str(op) for op in entry.ops),
+        rule=entry.rule,
+        file=entry.file,
+        offset=entry.offset,
+        blake3=digest,
+    )
 
 
 def _cast_notes(written: Written) -> list[str]:

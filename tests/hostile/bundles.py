@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from kinds import Kinds, Make, Place
 
-from build import (
+from tests.hostile.kinds import Kinds, Make, Place
+from tests.support.build import (
     OBJECT_GRAPH,
     data_file,
     entry,
     field,
     header,
+    masked,
     object_graph,
     slice_proto,
     sstable,
@@ -136,8 +137,6 @@ def blocks(contents: bytes, restarts: int = 1) -> Make:
 
         def add(block: bytes) -> bytes:
             handle = varint(len(table)) + varint(len(block))
-            from build import masked
-
             table.extend(block + b"\0" + masked(block + b"\0").to_bytes(4, "little"))
             return handle
 

@@ -13,9 +13,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from kinds import CANARY, Kinds, Make, Place
 
-from cases import GOLDEN
+from tests.hostile.kinds import CANARY, Kinds, Make, Place
+from tests.support.paths import GOLDEN
 
 safetensors = Kinds("safetensors")
 keras = Kinds("Keras 3")

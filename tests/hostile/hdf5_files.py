@@ -8,7 +8,8 @@ from typing import Any
 
 import h5py
 import numpy as np
-from kinds import CANARY, Kinds, Make, Place
+
+from tests.hostile.kinds import CANARY, Kinds, Make, Place
 
 hdf5 = Kinds("HDF5")
 SHAPE = (24, 24)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from cases import GOLDEN
+from tests.support.paths import GOLDEN
 
 # Stands in every file outside of the source. In no output and in no message may it appear.
 CANARY = b"canary-7f3a91"

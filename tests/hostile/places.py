@@ -8,8 +8,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from hdf5_files import weight
-from kinds import CANARY, Kinds, Make, Place
+
+from tests.hostile.hdf5_files import weight
+from tests.hostile.kinds import CANARY, Kinds, Make, Place
 
 files = Kinds("file system")
 legal = Kinds("legal")

@@ -17,14 +17,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bundles import bundle, v1
-from containers import index, keras, npy, npz, safetensors
-from hdf5_files import hdf5
-from kinds import CANARY, Kind, Place
-from places import files, found, legal
-from texts import config, mapping
 
-from cases import GOLDEN
+from tests.hostile.bundles import bundle, v1
+from tests.hostile.containers import index, keras, npy, npz, safetensors
+from tests.hostile.hdf5_files import hdf5
+from tests.hostile.kinds import CANARY, Kind, Place
+from tests.hostile.places import files, found, legal
+from tests.hostile.texts import config, mapping
+from tests.support.paths import GOLDEN, ROOT
 
 SORTS = (hdf5, bundle, v1, safetensors, keras, index, npy, npz, config, mapping, files, found)
 HOSTILE = [kind for sort in SORTS for kind in sort.all]
@@ -37,7 +37,7 @@ class Runner:
     """The command line in forks of one process."""
 
     def __init__(self) -> None:
-        root = Path(__file__).resolve().parents[2]
+        root = ROOT
         environment = {**os.environ, "PYTHONPATH": str(root), "MALLOC_ARENA_MAX": "2", "TRANSCODE_DEBUG": ""}
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("child.py")],

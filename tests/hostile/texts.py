@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kinds import CANARY, Kinds, Make, Place
+from tests.hostile.kinds import CANARY, Kinds, Make, Place
 
 config = Kinds("config.json")
 mapping = Kinds("mapping")

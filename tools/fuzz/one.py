@@ -14,7 +14,7 @@ from pathlib import Path
 import atheris
 
 with atheris.instrument_imports(include=["transcoder"]):
-    import targets
+    from tools.fuzz import targets
 
 
 def main() -> None:

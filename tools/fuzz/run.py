@@ -16,10 +16,9 @@ import tempfile
 import time
 from pathlib import Path
 
-from targets import TARGETS, seeds
+from tools.fuzz.targets import TARGETS, seeds
+from tools.paths import ROOT
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 MEMORY_MB = 700  # of the whole process; the interpreter with its instrumented modules takes 150
 HANG_SECONDS = 10
 
@@ -65,13 +64,13 @@ def one(name: str, work: Path, seconds: float, seed: int) -> dict[str, float]:
     """One run of libFuzzer, which counts by the clock; what it took of a processor, and what it reached."""
     findings = work / "findings"
     findings.mkdir(exist_ok=True)
-    command = [sys.executable, str(HERE / "one.py"), name, str(findings), str(work / "corpus" / name),
+    command = [sys.executable, "-m", "tools.fuzz.one", name, str(findings), str(work / "corpus" / name),
                f"-max_total_time={max(2, int(seconds))}", f"-rss_limit_mb={MEMORY_MB}", f"-timeout={HANG_SECONDS}",
                f"-max_len={TARGETS[name].longest}", f"-artifact_prefix={findings}/{name}-libfuzzer-",
                "-print_final_stats=1", "-verbosity=1", f"-seed={seed}"]  # fmt: skip
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     started = time.monotonic()
-    ended = subprocess.run(command, cwd=HERE, capture_output=True, text=True, errors="replace", check=False,
+    ended = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, errors="replace", check=False,
                            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "HOME": str(work)})  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     text = ended.stderr

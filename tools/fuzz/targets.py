@@ -16,6 +16,7 @@ from functools import cache
 from pathlib import Path
 from unittest.mock import patch
 
+from tools.paths import GOLDEN, ROOT
 from transcoder.errors import TranscodeError
 from transcoder.files import strictjson
 from transcoder.mapping import architecture_names, expand, library, load_mapping
@@ -30,7 +31,6 @@ from transcoder.sources.tf import bundle, sstable
 from transcoder.sources.tf.checkpoint import full_names
 from transcoder.sources.tf.wire import WireError
 
-GOLDEN = Path(__file__).resolve().parents[2] / "tests" / "golden"
 MOST = 1 << 20  # bytes of a variable that are read
 CONFIG: dict[str, Value] = {
     "hidden_size": 24,
@@ -217,7 +217,7 @@ def seeds(name: str) -> Iterator[bytes]:
 
 
 def _mappings() -> list[Path]:
-    return sorted((GOLDEN.parent.parent / "mappings").glob("*.yaml"))
+    return sorted((ROOT / "mappings").glob("*.yaml"))
 
 
 def run(name: str, data: bytes) -> None:

@@ -52,9 +52,13 @@ def find(
     if not there:
         raise SourceError(
             f"{top} is no directory",
-            Problem(str(top), "a file" if top.exists() else "nothing", "a directory of checkpoints, or a list",
-                    "check the path; one checkpoint alone is converted by `transcode convert`"),
-        )  # fmt: skip
+            Problem(
+                str(top),
+                "a file" if top.exists() else "nothing",
+                "a directory of checkpoints, or a list",
+                "check the path; one checkpoint alone is converted by `transcode convert`",
+            ),
+        )
     walk = _Walk(top, apart.resolve() if apart else None, latest, tuple(exclude))
     items = sorted(_unnested(list(walk.below(top, "", 0))), key=lambda item: item.name)
     check_names(items, str(top))

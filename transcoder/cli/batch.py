@@ -70,8 +70,7 @@ def batch(root: str, out: str, dry_run: bool, as_json: bool, page: Path | None, 
     ROOT is a directory, the URL of one, or a list of checkpoints (.txt, .csv, .jsonl). Run it again after
     anything: only what is not provably done is done. Exit code 7: some failed, and the others are done.
     """  # fmt: skip
-    from transcoder.batching.run import batch as run
-    from transcoder.batching.run import listing
+    from transcoder.batching.run import listing, run_batch
     from transcoder.cli import batch_view as view
 
     found = ("mapping", "architecture", "config", "dtype", "max_shard_size", "part", "latest", "exclude")
@@ -80,7 +79,7 @@ def batch(root: str, out: str, dry_run: bool, as_json: bool, page: Path | None, 
         shown = {"items": [item.to_json() for item in todo.mine], "in_all": len(todo.items), "notes": todo.notes}
         echo_result(as_json, shown, lambda: view.listing_table(todo))
         return
-    summary = run(todo, out, watcher=view.watcher(as_json=as_json), **options)
+    summary = run_batch(todo, out, watcher=view.watcher(as_json=as_json), **options)
     where = _write_page(page, summary, root) if page else _publish_page(out, _page_name(todo), summary, root)
     if as_json:
         echo(json.dumps({"event": "end", **summary.to_json(), "page": where}, ensure_ascii=False))
@@ -98,7 +97,7 @@ def batch(root: str, out: str, dry_run: bool, as_json: bool, page: Path | None, 
 @click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
 def status(out: str, check: bool, page: Path | None, as_json: bool) -> None:
     """Show what batches have done in OUT. Exit code 7: some of it failed, or with --check is damaged."""
-    from transcoder.batching.run import Summary
+    from transcoder.batching.outcome import Summary
     from transcoder.batching.status import status as read
     from transcoder.cli import batch_view as view
 
@@ -111,23 +110,21 @@ def status(out: str, check: bool, page: Path | None, as_json: bool) -> None:
 
 
 def _publish_page(out: str, name: str, summary: Any, root: str) -> str:
-    from transcoder.batching.destination.base import open_place
+    from transcoder.batching.destination.open import open_destination
     from transcoder.batching.page import render
 
-    return open_place(out).publish(name, render(summary.outcomes, root=root, seconds=summary.seconds).encode())
+    return open_destination(out).write_file(name, render(summary.outcomes, root=root, seconds=summary.seconds).encode())
 
 
 def _write_page(path: Path, summary: Any, root: str) -> str:
     from transcoder.batching.page import render
-    from transcoder.writing.shards import disk_error
+    from transcoder.files.atomic import unwritable, write_whole
 
     text = render(summary.outcomes, root=root, seconds=summary.seconds or None)
-    partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_text(text, encoding="utf-8")
-        partial.replace(path)
+        write_whole(path, text.encode("utf-8"))
     except OSError as error:
-        raise disk_error(path, error) from error
+        raise unwritable(path, error) from error
     return str(path)
 
 

@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from transcoder.batching.items import Item
-from transcoder.batching.run import Listing, Outcome, Summary
+from transcoder.batching.outcome import Outcome, Summary
+from transcoder.batching.run import Listing
 from transcoder.batching.watch import Watcher
 from transcoder.tensors import format_bytes
 

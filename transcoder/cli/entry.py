@@ -160,7 +160,7 @@ def convert(src: Path | str, out: Path | str, as_json: bool, **options: Any) -> 
 
     with progress("converting", enabled=not as_json) as advance:
         receipt = pipeline.convert(src, out, progress=advance, **options)
-    echo_result(as_json, receipt.to_json(), lambda: receipt_summary(receipt))
+    echo_result(as_json, receipt.to_json(), lambda: receipt_summary(Path(out), receipt))
 
 
 @cli.command()
@@ -274,9 +274,9 @@ def mapping_init(src: Path | str, output: Path | None, **options: Any) -> None:
         with output.open("x", encoding="utf-8") as file:
             file.write(text)
     except OSError as error:
-        from transcoder.writing.shards import disk_error
+        from transcoder.files.atomic import unwritable
 
-        raise disk_error(output, error) from error
+        raise unwritable(output, error) from error
 
 
 def main(arguments: list[str] | None = None) -> None:

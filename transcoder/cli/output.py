@@ -11,7 +11,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,9 +19,11 @@ from transcoder.errors import printable
 from transcoder.files.strictjson import pieces
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import RenderableType
 
-    from transcoder.pipeline import Receipt
+    from transcoder.receipt import Receipt
 
 Advance = Callable[[int, int], None]
 PIPE_WIDTH = 240
@@ -90,20 +92,20 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
     return "\n".join(lines)
 
 
-def receipt_summary(receipt: Receipt) -> str:
+def receipt_summary(output: Path, receipt: Receipt) -> str:
     """What a conversion did, in a few lines."""
+    from transcoder.artifacts import RECEIPT
     from transcoder.tensors import format_bytes
 
-    contents: dict[str, Any] = receipt.contents
-    transposed = sum(any(op.startswith("transpose") for op in tensor["ops"]) for tensor in contents["tensors"])
-    files = ", ".join(f"{file['file']} ({format_bytes(file['bytes'])})" for file in contents["files"])
+    transposed = sum(any(op.startswith("transpose") for op in tensor.ops) for tensor in receipt.tensors)
+    files = ", ".join(f"{file.file} ({format_bytes(file.bytes)})" for file in receipt.files)
     return facts([
-        ("output", str(receipt.output)),
-        ("architecture", contents["architecture"]),
-        ("tensors", f"{len(contents['tensors'])}, of which {transposed} transposed"),
+        ("output", str(output)),
+        ("architecture", receipt.architecture),
+        ("tensors", f"{len(receipt.tensors)}, of which {transposed} transposed"),
         ("files", files),
-        ("receipt", "transcode.json"),
-        *(("dropped", f"{item['name']}: {item['why']}") for item in contents["dropped"]),
-        *(("note", note) for note in contents["notes"]),
-        *([("left behind", ", ".join(contents["left_in_source"]))] if contents["left_in_source"] else []),
+        ("receipt", RECEIPT),
+        *(("dropped", f"{dropped.name}: {dropped.why}") for dropped in receipt.dropped),
+        *(("note", note) for note in receipt.notes),
+        *([("left behind", ", ".join(receipt.left_in_source))] if receipt.left_in_source else []),
     ])  # fmt: skip

@@ -33,9 +33,11 @@ def card(directory: Path, repo: str, license: str | None, base_model: str | None
 
     What was written by hand is kept; the section between our two comments is replaced.
     """
+    from transcoder.artifacts import CARD
+    from transcoder.evidence.read import read_evidence
+    from transcoder.files.atomic import unwritable
     from transcoder.linter.directory import Directory
-    from transcoder.publishing.model_card import CARD, local_card, make_card, read_evidence
-    from transcoder.writing.shards import disk_error
+    from transcoder.publishing.model_card import local_card, make_card
 
     text = local_card(directory)
     license, base_model = _ask(text, license, base_model)  # noqa: A001
@@ -44,7 +46,7 @@ def card(directory: Path, repo: str, license: str | None, base_model: str | None
         try:
             Directory(directory).write(CARD, made)
         except OSError as error:
-            raise disk_error(directory / CARD, error) from error
+            raise unwritable(directory / CARD, error) from error
     path = directory / CARD
     change = "unchanged" if made == text else "made" if text is None else "extended"
     echo_result(as_json, {"card": str(path), "change": change}, lambda: f"{path}: {change}")
@@ -69,8 +71,7 @@ def publish(directory: Path, repo: str, dry_run: bool, as_json: bool, **options:
     it was interrupted: what has arrived is not sent again. HF_TOKEN and HF_ENDPOINT are huggingface_hub's.
     """
     from transcoder.publishing.model_card import local_card
-    from transcoder.publishing.publish import prepare
-    from transcoder.publishing.publish import publish as run
+    from transcoder.publishing.publish import prepare, upload
 
     if sys.stdin.isatty() and not options["create_pr"]:
         options["license"], options["base_model"] = _ask(
@@ -79,7 +80,7 @@ def publish(directory: Path, repo: str, dry_run: bool, as_json: bool, **options:
     publication = prepare(directory, repo, **options)
     if not as_json:
         echo_result(False, None, lambda: _listing(publication))
-    published = None if dry_run else run(publication)
+    published = None if dry_run else upload(publication)
     done = None if published is None else vars(published)
     if as_json:
         echo_result(True, {**publication.to_json(), "published": done}, str)

@@ -11,15 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from transcoder.artifacts import WANTED
+from transcoder.artifacts import REPLACED, WANTED
 from transcoder.files.links import refuse_link
 from transcoder.sources.base import Location, in_order
 
 LARGEST = 64_000_000
 LARGEST_TOGETHER = 128_000_000
-
-# What the conversion itself replaces.
-REPLACED = ("config.json", "transcode.json", "validation.json")
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field
 from typing import Literal, TypeAlias
 
 from transcoder.errors import Problem
+from transcoder.files.digests import Digest
 from transcoder.validator.details import Details
-from transcoder.validator.digests import Digest
 
 Verdict: TypeAlias = Literal["passed", "failed", "inconclusive", "not run"]
 FORMAT = 1

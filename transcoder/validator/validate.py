@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from transcoder._version import __version__
+from transcoder.artifacts import CONFIG, RECEIPT, REPORT
 from transcoder.errors import PlanError, Problem, TranscodeError, UsageError, ValidationError
 from transcoder.files.pagecache import sparing
 from transcoder.files.strictjson import pieces
@@ -26,15 +27,14 @@ from transcoder.options import DTYPES, parse_options
 from transcoder.repository.config import ModelConfig, own_config, read_config
 from transcoder.sources.open import Source, check_unchanged, open_source
 from transcoder.validator.configuration import differences
+from transcoder.validator.covered import digest_files, states_of
 from transcoder.validator.details import Details, find_dropped
-from transcoder.validator.digests import REPORT, digest_files, states_of
 from transcoder.validator.reading import Output, Reader, RenamedReader, claims, reader_for
 from transcoder.validator.report import INSTALL, Level, Report, not_run
 
 __all__ = ["Level", "Report", "validate"]
 
 LEVELS = ("weights", "load", "forward")
-RECEIPT = "transcode.json"
 
 
 def validate(
@@ -162,7 +162,7 @@ def _running_levels(
             from transcoder.validator.forward import as_level, check_forward
 
             # The source's own config.json where it has one: the output's is part of what is on trial.
-            own = original or read_config(directory / "config.json")
+            own = original or read_config(directory / CONFIG)
             python = Path(reference_python) if reference_python is not None else None
             try:
                 levels.append(
@@ -231,7 +231,7 @@ def _policy(receipt: Any) -> str:
 
 def _config(directory: Path) -> ModelConfig:
     try:
-        return read_config(directory / "config.json")
+        return read_config(directory / CONFIG)
     except PlanError as error:
         problems = [replace(problem, remedy="convert again") for problem in error.problems]
         raise ValidationError("the output can't be validated", problems) from error
@@ -248,7 +248,7 @@ def _check_present(directory: Path) -> None:
                 INSTALL,
             ),
         )
-    if not (directory / "config.json").is_file():
+    if not (directory / CONFIG).is_file():
         raise ValidationError(
             "the output can't be validated",
             Problem(

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from blake3 import blake3
 
-from transcoder.errors import Problem, WriteError
+from transcoder.files.atomic import unwritable
 from transcoder.files.pagecache import forget, preallocate, start_writing, written_and_forgotten
 from transcoder.planning.budget import STREAMED
 from transcoder.planning.planner import Entry, Plan
@@ -55,25 +55,11 @@ def write_shards(plan: Plan, source: Source, directory: Path, progress: Progress
             if plan.options.page_cache == "drop":
                 forget(descriptors[shard.file], 0, shard.size)
     except OSError as error:
-        raise disk_error(directory, error) from error
+        raise unwritable(directory, error) from error
     finally:
         for descriptor in descriptors.values():
             os.close(descriptor)
     return written
-
-
-def disk_error(path: Path, error: OSError) -> WriteError:
-    """The error for what an operating system says about a path."""
-    where = error.filename or path
-    return WriteError(
-        "the output can't be written",
-        Problem(
-            str(where),
-            error.strerror or str(error),
-            "a writable directory with enough room",
-            "free room or choose another output; nothing was left under the output's name",
-        ),
-    )
 
 
 class _Writer:

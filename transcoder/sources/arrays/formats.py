@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from transcoder.artifacts import SAFETENSORS_INDEX, SHAPES
+from transcoder.artifacts import GPT_SHAPES, INDEX
 from transcoder.sources.base import Location, Source
 from transcoder.sources.format_record import Format, Row
 from transcoder.sources.magic import ZIP
 
 
 def _is_openai_gpt(file: Location, named: bool) -> str:
-    shapes = file.name == SHAPES
+    shapes = file.name == GPT_SHAPES
     part = re.fullmatch(r"params_\d+\.npy", file.name) is not None
     return f"the name {file.name}" if shapes or (named and part) else ""
 
@@ -27,7 +27,7 @@ def _is_safetensors(file: Location, named: bool) -> str:
     """Most files of this suffix are PyTorch's own. In a directory an index counts if one of its shards does."""
     from transcoder.sources.arrays.tf_safetensors import layout_of
 
-    if named and SAFETENSORS.path_of(file).name == SAFETENSORS_INDEX:
+    if named and SAFETENSORS.path_of(file).name == INDEX:
         return f"the name {file.name}"
     return "the header's format, tf" if file.suffix == ".safetensors" and layout_of(file) == "tf" else ""
 
@@ -69,8 +69,8 @@ OPENAI_GPT = Format(
     title="OpenAI's release of GPT",
     recognise=_is_openai_gpt,
     open=_open_openai_gpt,
-    names=(SHAPES, "params_*.npy"),
-    parts=((re.escape(SHAPES), "."), (r"params_\d+\.npy", ".")),
+    names=(GPT_SHAPES, "params_*.npy"),
+    parts=((re.escape(GPT_SHAPES), "."), (r"params_\d+\.npy", ".")),
     second_reader="arrays",
     docs=(
         Row(
@@ -89,10 +89,10 @@ SAFETENSORS = Format(
     title="safetensors in TensorFlow layout",
     recognise=_is_safetensors,
     open=_open_safetensors,
-    names=("*.safetensors", SAFETENSORS_INDEX),
-    parts=((r"model-\d{5}-of-\d{5}\.safetensors", SAFETENSORS_INDEX),),
+    names=("*.safetensors", INDEX),
+    parts=((r"model-\d{5}-of-\d{5}\.safetensors", INDEX),),
     suffixes=(".index.json", ".safetensors"),
-    well_known=("model.safetensors", SAFETENSORS_INDEX),
+    well_known=("model.safetensors", INDEX),
     is_damaged=_is_cut_safetensors,
     second_reader="safetensors",
     docs=(

@@ -11,8 +11,10 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
+from transcoder.artifacts import CONFIG, WANTED
 from transcoder.errors import Problem, SourceError, TransientSourceError
 from transcoder.files import strictjson
+from transcoder.sources.formats import FORMATS
 from transcoder.sources.remote.path import INSTALL, Stat
 from transcoder.sources.remote.ranges import BLOCK, Blocks, RemoteFile
 from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, redacted, retry_after
@@ -124,8 +126,6 @@ class HTTP:
 
     def _looked_through(self, key: str) -> bool:
         """Ask for all well-known names below a directory; whether there was any."""
-        from transcoder.artifacts import WANTED
-        from transcoder.sources.formats import FORMATS
 
         def there(name: str) -> bool:
             place = below(name)
@@ -142,7 +142,7 @@ class HTTP:
 
         weights = [name for each in FORMATS for name in each.well_known]
         small = [name.rstrip("*") for name in WANTED if not name.startswith("*")]
-        names = list(dict.fromkeys(("config.json", *weights, *small)))
+        names = list(dict.fromkeys((CONFIG, *weights, *small)))
         with ThreadPoolExecutor(PROBES, thread_name_prefix="transcode-http") as pool:
             found = {name for name, is_there in zip(names, pool.map(there, names), strict=True) if is_there}
         for name in list(found):

@@ -29,7 +29,7 @@ COLUMNS = (
 
 def render(report: Mapping[str, Any]) -> str:
     """The page for a report as `Report.to_json` has it."""
-    home = files(__name__)
+    home = files("transcoder.validator.page")
     style, script = (home.joinpath(f"page.{kind}").read_text(encoding="utf-8") for kind in ("css", "js"))
     # Whatever a name in a weight file may say, the browser runs this script alone and asks nobody for anything.
     policy = f"default-src 'none'; style-src {_digest(style)}; script-src {_digest(script)}; base-uri 'none'"

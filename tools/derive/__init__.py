@@ -1,0 +1,1 @@
+"""Drafts the mapping of a family by comparing values."""

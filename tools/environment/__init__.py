@@ -1,0 +1,1 @@
+"""Builds the environment of the reference programs: TensorFlow, transformers 4 and PyTorch, pinned."""

@@ -1,0 +1,1 @@
+"""Disturbs batches the way disks, kernels and people do."""

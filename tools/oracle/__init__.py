@@ -1,0 +1,1 @@
+"""Converts models and compares the results with those of TensorFlow, Keras and transformers 4."""

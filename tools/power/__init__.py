@@ -1,0 +1,1 @@
+"""Damages outputs and code, and counts what the validator and the tests notice."""
