@@ -55,7 +55,7 @@ def test_a_small_file_that_a_server_fails_to_give_is_not_left_out(
     site: Site, tmp_path: Path, waits: list[float]
 ) -> None:
     site.root = MODEL
-    site.fault = lambda request: "503" if request.path.endswith("vocab.json") else None
+    site.fault = lambda request: "503" if request.path.endswith("/vocab.json") else None
     with pytest.raises(TransientSourceError, match=r"vocab\.json"):
         transcoder.convert(site.url, tmp_path / "out")
     assert len(waits) == retry.ATTEMPTS - 1
