@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError
+from transcoder.sources.formats import BY_KIND
 from transcoder.sources.hdf5.file import keeping_little
 from transcoder.sources.hdf5.keras2 import name_list
 from transcoder.sources.names import below, common_scope, names_by_layer, stripped, tidy
@@ -201,19 +202,13 @@ class SafetensorsReader:
         return self._files.read(path, key, box)
 
 
-# What the converter's source has verified when a variable was read whole. A Keras 3 source is an archive here.
-CHECKED = dict.fromkeys(("saved-model", "tf-checkpoint", "tf1-v1-checkpoint"), ", every crc32c verified") | {
-    "keras3": ", the archive's CRC-32 verified",
-    "npz": ", every CRC-32 verified",
-}
-
-
 class SourceReader:
     """Variables through the converter's own source. `route` names the checksums that it verifies."""
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        checked = CHECKED.get(source.kind, "")
+        known = BY_KIND.get(source.kind)
+        checked = f", {known.checked}" if known is not None and known.checked else ""
         self.route = f"the converter's reader of {source.kind}{checked}"
 
     def names(self) -> list[str]:
@@ -244,16 +239,17 @@ def reader_for(source: Source) -> Reader:
     paths = [path for path in source.files() if isinstance(path, Path) and path.suffix != ".json"]
     if not paths:
         return SourceReader(source)  # remote: h5py and the safetensors library read local files only
-    match source.kind:
-        case "keras-h5":
+    known = BY_KIND.get(source.kind)
+    match known.second_reader if known is not None else None:
+        case "keras2":
             return H5Reader.of_keras2(paths[0])
-        case "keras-h5-sharded":
+        case "stripped-datasets":
             return H5Reader.of_paths(paths, stripped)
-        case "keras3" if all(path.suffix == ".h5" for path in paths):
+        case "datasets" if all(path.suffix == ".h5" for path in paths):
             return H5Reader.of_paths(paths)
-        case "tf-safetensors":
+        case "safetensors":
             return SafetensorsReader(paths)
-        case "openai-gpt":
+        case "arrays":
             return ArraysReader(paths, {name: spec.shape for name, spec in source.specs.items()})
         case "npz":
             return ArchiveReader(paths[0])

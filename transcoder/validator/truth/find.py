@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal, TypeAlias, get_args
 
 from transcoder.errors import Problem, UsageError, docs_url
+from transcoder.sources.formats import BY_KIND
 from transcoder.validator.case import Case
 from transcoder.validator.inputs import Arrays
 from transcoder.validator.report import NotRunError
@@ -24,7 +25,6 @@ logger = logging.getLogger(__name__)
 
 TruthKind: TypeAlias = Literal["auto", "tensorflow", "signature", "numpy"]
 TRUTHS: tuple[TruthKind, ...] = get_args(TruthKind)
-TF_READS = ("keras-h5", "saved-model", "tf-checkpoint")  # the containers that run_tensorflow.py can assign to a model
 NEEDS_TENSORFLOW = "pass --reference-python with tensorflow and transformers 4"
 
 
@@ -88,7 +88,7 @@ def _find_python(case: Case, request: TruthRequest) -> Path:
         raise NotRunError(f"a {kind} has no signature", "pass --truth tensorflow or numpy")
     if not isinstance(case.source.path, Path):
         raise NotRunError("the source is remote", "download it first, or pass --truth numpy")
-    if kind not in TF_READS:
+    if kind not in BY_KIND or not BY_KIND[kind].truth:
         raise NotRunError(f"TensorFlow's model class can't be loaded from a {kind}", "pass --truth numpy")
     if request.python is not None:
         return request.python

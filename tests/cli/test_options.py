@@ -16,7 +16,8 @@ import click
 import pytest
 from click.shell_completion import BashComplete
 
-from cases import GOLDEN, Transcode
+from tests.support.cases import Transcode
+from tests.support.paths import GOLDEN
 from transcoder.cli import entry, logs
 
 MODEL = GOLDEN / "roberta-model"
