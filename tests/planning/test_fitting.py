@@ -13,6 +13,7 @@ from transcoder.mapping import (
     load_mapping,
 )
 from transcoder.options import parse_options
+from transcoder.planning.hints import Hints
 from transcoder.planning.planner import make_plan
 from transcoder.tensors import BY_NAME, TensorSpec
 
@@ -43,9 +44,9 @@ architectures: {M: {parts: [p]}}
 
 
 def nearest(path: Path, shapes: Shapes, variable: str) -> list[bool]:
-    """Whether a missing variable's problem, and a superfluous one's, name what comes near."""
+    """Whether a missing variable's problem, and a superfluous one's, name the close match."""
     problems = {problem.where: problem.found for problem in refused(path, shapes)}
-    return ["comes near" in problems[f"source: variable {variable}a"],
+    return ["did you mean" in problems[f"source: variable {variable}a"],
             "which is missing" in problems[f"source: variable {variable}b"]]  # fmt: skip
 
 
@@ -73,7 +74,8 @@ def test_among_five_thousand_names_no_slip_is_looked_for(write: Write, others: i
 
 
 @pytest.mark.parametrize(
-    ("missing", "hint"), [(4999, "they fit N: pass --architecture"), (5000, "no other architecture was tried")]
+    ("missing", "hint"),
+    [(4999, "they fit N: pass --architecture"), (5000, "too many mismatches to try other architectures")],
 )
 def test_another_architecture_that_fits_is_named_or_it_is_said_that_none_was_tried(
     write: Write, missing: int, hint: str
@@ -88,8 +90,7 @@ architectures: {M: {parts: [p]}, N: {parts: [q]}}
     tables = [expand(mapping, name, {"n": missing}) for name in ("M", "N")]
     specs = {"v": TensorSpec("v", BY_NAME["float32"], (1,))}
     with pytest.raises(PlanError, match=hint):
-        make_plan(specs, {}, tables[0], mapping="own", mapping_digest="", options=parse_options(), where="source",
-                  alternatives=tables[1:])  # fmt: skip
+        make_plan(specs, {}, tables[0], parse_options(), where="source", hints=Hints(alternatives=tables[1:]))
 
 
 def test_a_name_too_long_to_compare_hides_no_other(write: Write) -> None:

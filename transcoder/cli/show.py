@@ -233,13 +233,13 @@ def classes_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
 
 
 def mapping_json(mapping: Mapping) -> dict[str, object]:
-    from transcoder.mapping import architecture_names, mapping_digest
+    from transcoder.mapping import architecture_names
 
     return {
         "name": mapping.name,
         "model_type": mapping.model_type,
         "about": mapping.about,
-        "blake3": mapping_digest(mapping),
+        "blake3": mapping.digest,
         "files": dict(mapping.files),
         "config": mapping.config,
         "architectures": {
