@@ -12,6 +12,7 @@ no part is imported that a program does not use.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from transcoder._version import __version__
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
     from transcoder.sources.open import Source, open_source
     from transcoder.tensors import TensorSpec
     from transcoder.validator.validate import Report, validate
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # the program that imports this decides what is shown
 
 _HOMES = {
     "transcoder.linter.check": ("check",),

@@ -20,7 +20,8 @@ from tests.support.paths import GOLDEN
 from tests.support.processes import program
 from transcoder import pipeline
 from transcoder.cli import entry as cli
-from transcoder.cli.output import facts
+from transcoder.cli.terminal import facts
+from transcoder.errors import ISSUES
 
 MODEL = GOLDEN / "roberta-model"
 
@@ -32,15 +33,16 @@ def raising(error: BaseException) -> Callable[..., Any]:
     return fail
 
 
-def test_an_unforeseen_exception_is_one_message_without_a_traceback(
+def test_an_unexpected_exception_is_one_message_without_a_traceback(
     transcode: Transcode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(pipeline, "make_plan", raising(ZeroDivisionError("the planner's own fault")))
     for words in (("plan", MODEL), ("convert", MODEL, tmp_path / "out")):
         seen = transcode(*words)
         assert (seen.code, seen.out) == (1, "")
-        assert "unforeseen ZeroDivisionError: the planner's own fault" in seen.err
-        assert "report" in seen.err
+        assert "internal error (ZeroDivisionError): the planner's own fault" in seen.err
+        assert f"please report it at {ISSUES}" in seen.err
+        assert "TRANSCODE_DEBUG=1" in seen.err
         assert "Traceback" not in seen.err
         machine = transcode(*words, "--json")
         assert (machine.code, machine.json["exit_code"], machine.json["error"]) == (1, 1, "ZeroDivisionError")
@@ -156,13 +158,13 @@ def test_what_a_conversion_did_fits_the_terminal(columns: int, monkeypatch: pyte
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
     value = "model-00001-of-00002.safetensors (5.0 GB), model-00002-of-00002.safetensors (1.2 GB) " + "a" * 100
-    shown = click.unstyle(facts([("files", value), ("note", "line\nand \x1b[31mcolour"), ("left behind", "")]))
+    shown = click.unstyle(facts([("files", value), ("note", "line\nand \x1b[31mcolour"), ("not copied", "")]))
     lines = shown.split("\n")
     assert all(len(line) <= columns for line in lines)
-    assert lines[0].startswith("files        model-00001")
-    assert all(line.startswith(" " * 13) for line in lines[1:-2])
-    assert "".join(line[13:] for line in lines[:-2]).replace(" ", "") == value.replace(" ", "")
-    assert lines[-2:] == ["note         line and \\x1b[31mcolour", "left behind  "]
+    assert lines[0].startswith("files       model-00001")
+    assert all(line.startswith(" " * 12) for line in lines[1:-2])
+    assert "".join(line[12:] for line in lines[:-2]).replace(" ", "") == value.replace(" ", "")
+    assert lines[-2:] == ["note        line and \\x1b[31mcolour", "not copied  "]
 
 
 def test_what_can_not_be_printed_is_an_error(tmp_path: Path) -> None:

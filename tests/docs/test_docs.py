@@ -205,7 +205,9 @@ def test_every_command_option_and_public_name_is_in_the_reference() -> None:
     def walk(command: click.Command, path: str) -> Iterator[tuple[str, click.Command]]:
         yield path, command
         if isinstance(command, click.Group):
-            for name, inner in command.commands.items():
+            for name in command.list_commands(click.Context(command)):
+                inner = command.get_command(click.Context(command), name)
+                assert inner is not None
                 yield from walk(inner, f"{path} {name}")
 
     for path, command in walk(cli.cli, "transcode"):

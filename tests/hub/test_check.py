@@ -334,7 +334,7 @@ def test_other_peoples_words_stay_when_a_card_is_mended(directory: Path) -> None
 def test_findings_are_shown_with_reason_and_remedy_and_decide_the_exit_code(
     transcode: Transcode, directory: Path
 ) -> None:
-    assert transcode("check", directory).out.strip() == "nothing found"
+    assert transcode("check", directory).out.strip() == "no problems found"
     (directory / ".DS_Store").write_bytes(b"x")
     assert transcode("check", directory).code == 0  # a warning
     assert transcode("check", directory, "--strict").code == 6

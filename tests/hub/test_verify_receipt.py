@@ -183,7 +183,7 @@ main(["verify-receipt", sys.argv[1]])
 def test_a_directory_that_changes_while_it_is_validated_is_not_vouched_for(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transcoder.validator.validate import validate
+    from transcoder.validator import validate
 
     opened = vars(validate)["open_source"]
 

@@ -21,7 +21,7 @@ from transcoder.batching.destination.base import Destination
 from transcoder.batching.destination.open import open_destination
 from transcoder.batching.items import LEVELS, Item, Settings
 from transcoder.batching.record import Digests, Record, hash_names, program_digest, request_digest
-from transcoder.errors import Problem, SourceError, TranscodeError, ValidationError, WriteError
+from transcoder.errors import Problem, SourceError, TranscodeError, ValidationError, WriteError, docs_url
 from transcoder.files.digests import digest_of, file_state
 
 if TYPE_CHECKING:
@@ -338,7 +338,9 @@ def _validate(item: Item, settings: Settings, stage: Path, progress: Progress) -
     if not report.passed:
         failed = [level for level in report.levels if level.verdict != "passed"]
         problems = [problem for level in failed for problem in level.findings] or [
-            Problem(f"level {level.name}", f"{level.verdict}: {level.summary}", "passed", "see docs/validation.md")
+            Problem(
+                f"level {level.name}", f"{level.verdict}: {level.summary}", "passed", f"see {docs_url('validation')}"
+            )
             for level in failed
         ]
         raise ValidationError(f"level {failed[0].name} {failed[0].verdict}: {failed[0].summary}", problems)

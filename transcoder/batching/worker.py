@@ -71,23 +71,16 @@ def _serve(task: dict[str, Any], answers: TextIO) -> dict[str, Any]:
         return vars(perform(item, settings, task["threads"], progress, look=task["look"]))
     except Exception as error:  # an internal error fails the item, not the batch
         faulthandler.dump_traceback()
-        return vars(internal_error(error, item))
+        return vars(internal_failure(error, item))
 
 
-def internal_error(error: Exception, item: Item) -> Result:
+def internal_failure(error: Exception, item: Item) -> Result:
     """Return the failed result of an unexpected exception."""
-    from transcoder.errors import Problem, TranscodeError
+    from transcoder.errors import REPORT_BUG, Problem, TranscodeError, internal_error
 
-    known = TranscodeError(
-        f"internal error ({type(error).__name__}): {error}",
-        Problem(
-            item.source,
-            str(error) or type(error).__name__,
-            "no exception",
-            "this is a bug in transcode; please report it with the traceback of `TRANSCODE_DEBUG=1 transcode convert`",
-        ),
-    )
-    return failure(known, item.name, 0.0)
+    found = str(error) or type(error).__name__
+    problem = Problem(item.source, found, "no exception", f"run `transcode convert` on it alone. {REPORT_BUG}")
+    return failure(TranscodeError(internal_error(error), problem), item.name, 0.0)
 
 
 def _say(answers: TextIO, message: dict[str, Any]) -> None:

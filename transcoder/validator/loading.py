@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from transcoder.errors import Problem
+from transcoder.errors import Problem, install
 from transcoder.validator.reading import Output
-from transcoder.validator.report import INSTALL, Level, Verdict, not_run
+from transcoder.validator.report import Level, Verdict, not_run
 
 MOST = 20  # findings of one kind
 
@@ -23,7 +23,7 @@ def check_loading(output: Output, architecture: str, made: Container[str]) -> tu
         import torch
         import transformers
     except ImportError as error:
-        return not_run("load", f"{error.name} is not installed", INSTALL), None
+        return not_run("load", f"{error.name} is not installed", install("validate")), None
     model_class = getattr(transformers, architecture, None)
     if model_class is None:
         remedy = "install a version of transformers that has it"

@@ -12,7 +12,6 @@ from transcoder.validator.details import Details
 
 Verdict: TypeAlias = Literal["passed", "failed", "inconclusive", "not run"]
 FORMAT = 1
-INSTALL = "pip install 'weight-transcoder[validate]'"
 
 
 @dataclass

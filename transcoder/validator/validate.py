@@ -19,7 +19,7 @@ import numpy as np
 
 from transcoder._version import __version__
 from transcoder.artifacts import CONFIG, RECEIPT, REPORT
-from transcoder.errors import PlanError, Problem, TranscodeError, UsageError, ValidationError
+from transcoder.errors import PlanError, Problem, TranscodeError, UsageError, ValidationError, install, missing
 from transcoder.files.pagecache import sparing
 from transcoder.files.strictjson import pieces
 from transcoder.mapping import Table, choose, expand, find_mappings, load_mapping
@@ -30,7 +30,7 @@ from transcoder.validator.configuration import differences
 from transcoder.validator.covered import digest_files, states_of
 from transcoder.validator.details import Details, find_dropped
 from transcoder.validator.reading import Output, Reader, RenamedReader, claims, reader_for
-from transcoder.validator.report import INSTALL, Level, Report, not_run
+from transcoder.validator.report import Level, Report, not_run
 
 __all__ = ["Level", "Report", "validate"]
 
@@ -109,7 +109,7 @@ def validate(
             except TranscodeError as error:
                 levels.append(Level("weights", "failed", error.summary, list(error.problems)))
             except ImportError as error:  # bfloat16 is torch's to read
-                levels.append(not_run("weights", f"{error.name} is not installed", INSTALL))
+                levels.append(not_run("weights", f"{error.name} is not installed", install("validate")))
         if "load" in wanted or "forward" in wanted:
             made = {a.target for a in rules.assignments}
             levels += _running_levels(
@@ -239,15 +239,7 @@ def _config(directory: Path) -> ModelConfig:
 
 def _check_present(directory: Path) -> None:
     if importlib.util.find_spec("safetensors") is None:
-        raise ValidationError(
-            "the validator is not installed",
-            Problem(
-                "safetensors",
-                "not installed",
-                "the library that reads the output",
-                INSTALL,
-            ),
-        )
+        raise ValidationError("validation needs a package", missing("safetensors", "validate"))
     if not (directory / CONFIG).is_file():
         raise ValidationError(
             "the output can't be validated",

@@ -12,9 +12,9 @@ from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
 from transcoder.artifacts import WANTED
-from transcoder.errors import Problem, SourceError
+from transcoder.errors import Problem, SourceError, missing
 from transcoder.files import strictjson
-from transcoder.sources.remote.path import INSTALL, Stat
+from transcoder.sources.remote.path import Stat
 from transcoder.sources.remote.ranges import BLOCK, Blocks, RemoteFile
 from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, redacted, retry_after
 
@@ -23,10 +23,7 @@ try:
     from urllib3 import BaseHTTPResponse
     from urllib3 import exceptions as faults
 except ImportError as error:
-    raise SourceError(
-        "reading from a web server needs a package",
-        Problem("urllib3", "not installed", "the package that makes the requests", INSTALL),
-    ) from error
+    raise SourceError("reading from a web server needs a package", missing("urllib3", "remote")) from error
 
 CONNECT, READ = 10.0, 60.0  # seconds
 REDIRECTS = 5

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from transcoder.errors import Problem, UsageError
+from transcoder.errors import Problem, UsageError, docs_url
 from transcoder.sources.open import Source
 from transcoder.validator.reading import Reader
 from transcoder.validator.truth import numpy_forward
@@ -66,7 +66,7 @@ def find_truth(
         if not local:
             raise NoTruth("a source on a server", "fetch it to the disk first, or pass --truth numpy")
         if python is None:
-            raise NoTruth("no Python with tensorflow", "pass --reference-python (tools/make_reference_env builds one)")
+            raise NoTruth("no Python with tensorflow", f"pass --reference-python; see {docs_url('validation')}")
         return _tensorflow(python, architecture, config, source, inputs, signature=truth == "signature")
     if not numpy_forward.supports(str(config.get("model_type")), architecture):
         raise NoTruth(
