@@ -13,7 +13,6 @@ from transcoder.mapping import (
     architecture_names,
     expand,
     load_mapping,
-    mapping_digest,
 )
 from transcoder.mapping.expressions import Value
 from transcoder.options import parse_options
@@ -40,9 +39,7 @@ def fitted(path: Path, shapes: Shapes, config: dict[str, Value] | None = None, a
         {name: TensorSpec(name, BY_NAME["float32"], shape) for name, shape in shapes.items()},
         {},
         expand(mapping, architecture, {**mapping.config, **(config or {})}),
-        mapping=mapping.name,
-        mapping_digest=mapping_digest(mapping),
-        options=parse_options(),
+        parse_options(),
         where="source",
     )
 

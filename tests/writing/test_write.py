@@ -94,7 +94,7 @@ def test_several_chains_at_once_write_what_numpy_makes(
 
 def small_plan(source: Source, rules: Sequence[Assignment], memory: int, threads: int) -> Plan:
     """Plan under a budget below the minimum of the options, and without the rule that slices tile."""
-    with patch("transcoder.options.MIN_MEMORY_BYTES", 1), patch("transcoder.planning.planner._tiles", lambda *_: True):
+    with patch("transcoder.options.MIN_MEMORY_BYTES", 1), patch("transcoder.planning.fit._uncovered", lambda *_: False):
         return plan_of(source, rules, memory=memory, threads=threads)
 
 
