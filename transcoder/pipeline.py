@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
 
 from transcoder._version import __version__
 from transcoder.artifacts import CONFIG, INDEX, RECEIPT, SINGLE
-from transcoder.errors import MappingError, PlanError, Problem
+from transcoder.errors import PlanError, Problem
 from transcoder.files.atomic import write_new
-from transcoder.mapping import Mapping, Table, architecture_names, expand, mapping_digest
-from transcoder.mapping.expressions import Value
-from transcoder.mapping.inside import find_bases
-from transcoder.mapping.values import settle
+from transcoder.mapping import Table, expand
+from transcoder.mapping.config_values import merge_config
 from transcoder.options import MAX_SHARD_SIZE, MEMORY, AnyPath, Request, parse_options
 from transcoder.origins.origin import Origin
 from transcoder.origins.transformers import recognise
+from transcoder.planning.hints import hints_for
 from transcoder.planning.layout import index_json
 from transcoder.planning.plan import Entry, Plan
 from transcoder.planning.planner import make_plan
@@ -41,11 +40,13 @@ class Job:
     Attributes:
         source: The open checkpoint, with the names that the mapping has for its variables.
         origin: The configuration, the mapping and the small files.
+        table: The mapping, expanded for this architecture and configuration.
         plan: What will be written.
     """
 
     source: Source
     origin: Origin
+    table: Table
     plan: Plan
 
 
@@ -63,26 +64,24 @@ def prepare(request: Request, output: Path | None = None) -> Iterator[Job]:
     with open_source(request.source, contain=request.contain) as source:
         origin = recognise(source, request, places(output) if output is not None else ())
         renamed = Renamed(source, origin.names)
-        mapping, architecture = origin.mapping, origin.architecture
-        values = settle(origin.config.values, mapping.config, str(origin.config.path))
-        table = expand(mapping, architecture, values)
-        mapping = replace(mapping, files=tuple(dict.fromkeys((*mapping.files, *table.inner))))
+        values = merge_config(origin.config.values, origin.mapping.config, str(origin.config.path))
+        table = expand(origin.mapping, origin.architecture, values)
         plan = make_plan(
             renamed.specs,
             renamed.not_tensors,
             table,
-            mapping=mapping.name,
-            mapping_digest=mapping_digest(mapping),
-            options=request.options,
+            request.options,
             where=renamed.path.name,
-            alternatives=_alternatives(mapping, architecture, values),
-            inside=_inside(renamed, mapping, values),
+            hints=hints_for(renamed.specs, origin.mapping, origin.architecture, values),
         )
         logger.info(
             "plan: %d tensors, %d bytes, %d threads, buffers of at most %d bytes",
-            len(plan.entries), plan.nbytes, plan.options.threads, plan.peak_bytes,
-        )  # fmt: skip
-        yield Job(renamed, replace(origin, mapping=mapping), plan)
+            len(plan.entries),
+            plan.nbytes,
+            plan.options.threads,
+            plan.peak_bytes,
+        )
+        yield Job(renamed, origin, table, plan)
 
 
 def plan(
@@ -173,20 +172,6 @@ def fill(job: Job, files: dict[str, bytes], stage: Path, progress: Callable[[int
     return receipt
 
 
-def _alternatives(mapping: Mapping, chosen: str, values: dict[str, Value]) -> Iterator[Table]:
-    """The tables of a mapping's other architectures, as far as this config.json allows them; made when asked for."""
-    for other in architecture_names(mapping):
-        if other != chosen:
-            with suppress(MappingError):
-                yield expand(mapping, other, values)
-
-
-def _inside(source: Source, mapping: Mapping, values: dict[str, Value]) -> Iterator[str]:
-    """Where, other than where the mapping has it, the source holds the mapping's transformer; made when asked for."""
-    with suppress(MappingError):
-        yield from (base for base in find_bases(source.specs, mapping, values) if base != mapping.let.get("base"))
-
-
 def small_files(job: Job) -> dict[str, bytes]:
     """Everything of the output but the weights and the receipt, by name.
 
@@ -223,7 +208,7 @@ def _receipt(job: Job, written: Written, files: dict[str, bytes]) -> Receipt:
         transcoder=__version__,
         architecture=plan.architecture,
         source=SourceRecord(source.kind, source.producer, names, digest, written.sources),
-        mapping=MappingRecord(plan.mapping, plan.mapping_digest, dict(job.origin.mapping.files)),
+        mapping=MappingRecord(plan.mapping, plan.mapping_digest, dict(job.table.files)),
         options={"dtype": plan.options.dtype, "max_shard_size": plan.options.max_shard_size},
         plan=plan.digest,
         tensors=tuple(_tensor_record(entry, written.targets[entry.recipe.target.name]) for entry in plan.entries),

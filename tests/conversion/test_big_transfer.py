@@ -17,7 +17,7 @@ from tests.support.cases import Transcode
 from tests.support.paths import GOLDEN
 from tools.golden.originals.big_transfer import big_transfer
 from transcoder.mapping import expand, load_mapping
-from transcoder.mapping.values import settle
+from transcoder.mapping.config_values import merge_config
 from transcoder.options import parse_options
 from transcoder.planning.planner import make_plan
 from transcoder.tensors import BY_NAME, TensorSpec
@@ -29,7 +29,7 @@ LAYOUTS = [(50, 1), (50, 3), (101, 1), (101, 3), (152, 2), (152, 4)]
 
 
 def sizes(depth: int, width: int, labels: int) -> dict[str, Any]:
-    """config.json of a release, as docs/originals.md says."""
+    """Return the config.json of a release, as docs/originals.md says."""
     return {
         "model_type": "bit",
         "architectures": ["BitForImageClassification"],
@@ -41,7 +41,7 @@ def sizes(depth: int, width: int, labels: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("depth", "width"), LAYOUTS)
-def test_every_layout_of_the_releases_is_planned_for_each_tensor_of_pytorch(depth: int, width: int) -> None:
+def test_every_layout_of_the_releases_is_planned_completely(depth: int, width: int) -> None:
     values = sizes(depth, width, 21_843)
     mapping = load_mapping("bit-tf1")
     variables = big_transfer(SimpleNamespace(num_channels=3, **values))
@@ -49,8 +49,8 @@ def test_every_layout_of_the_releases_is_planned_for_each_tensor_of_pytorch(dept
         name: TensorSpec(name, BY_NAME["float32"], shape)
         for name, shape in ((name.removeprefix("resnet/"), shape) for name, shape in variables.items())
     }
-    table = expand(mapping, "BitForImageClassification", settle(values, mapping.config, "config.json"))
-    plan = make_plan(specs, {}, table, mapping="m", mapping_digest="", options=parse_options(), where="source")
+    table = expand(mapping, "BitForImageClassification", merge_config(values, mapping.config, "config.json"))
+    plan = make_plan(specs, {}, table, parse_options(), where="source")
     assert not plan.dropped
     with torch.device("meta"):
         model = transformers.BitForImageClassification(transformers.BitConfig(**values))

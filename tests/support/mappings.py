@@ -13,7 +13,6 @@ from transcoder.mapping import (
     architecture_names,
     expand,
     load_mapping,
-    mapping_digest,
 )
 from transcoder.mapping.expressions import Value
 from transcoder.options import parse_options
@@ -30,7 +29,7 @@ EMPTY_PART = "parts: {p: []}\n"
 
 
 def one_rule(rule: str, more: str = "") -> str:
-    """A mapping of one part with one rule, and architecture M."""
+    """Return a mapping of one part with one rule, and architecture M."""
     return f"{more}\nparts:\n  p:\n    - {rule}\narchitectures:\n  M: {{parts: [p]}}\n"
 
 
@@ -40,9 +39,7 @@ def fitted(path: Path, shapes: Shapes, config: dict[str, Value] | None = None, a
         {name: TensorSpec(name, BY_NAME["float32"], shape) for name, shape in shapes.items()},
         {},
         expand(mapping, architecture, {**mapping.config, **(config or {})}),
-        mapping=mapping.name,
-        mapping_digest=mapping_digest(mapping),
-        options=parse_options(),
+        parse_options(),
         where="source",
     )
 
@@ -55,7 +52,7 @@ def refused(path: Path, shapes: Shapes, config: dict[str, Value] | None = None) 
 
 
 def made(path: Path, arrays: dict[str, Array], directory: Path, config: dict[str, Value] | None = None) -> Any:
-    """The tensors that converting arrays by a mapping writes, read by the safetensors library."""
+    """Convert arrays by a mapping, and return the tensors, read by the safetensors library."""
     import safetensors.torch
 
     plan = fitted(path, {name: array.shape for name, array in arrays.items()}, config)

@@ -32,9 +32,7 @@ def plan_of(source: Source, rules: Sequence[Assignment], **options: Any) -> Plan
         source.specs,
         {},
         Table("Model", tuple(rules), frozenset(), ()),
-        mapping="test",
-        mapping_digest="",
-        options=parse_options(**options),
+        parse_options(**options),
         where="test",
     )
 

@@ -21,7 +21,15 @@ from transcoder.batching.destination.base import Destination
 from transcoder.batching.destination.open import open_destination
 from transcoder.batching.items import LEVELS, Item, Settings
 from transcoder.batching.record import Digests, Record, hash_names, program_digest, request_digest
-from transcoder.errors import Problem, SourceError, TranscodeError, ValidationError, WriteError, docs_url
+from transcoder.errors import (
+    Problem,
+    SourceError,
+    TranscodeError,
+    TransientSourceError,
+    ValidationError,
+    WriteError,
+    docs_url,
+)
 from transcoder.files.digests import digest_of, file_state
 
 if TYPE_CHECKING:
@@ -126,15 +134,13 @@ def _failed(item: Item, before: Record | None, result: Result) -> Record:
 def is_passing(error: BaseException | None) -> bool:
     """Whether an error has a transient cause."""
     while error is not None:
-        if isinstance(error, (ConnectionError, TimeoutError)):
+        if isinstance(error, (ConnectionError, TimeoutError, TransientSourceError)):
             return True
         if isinstance(error, OSError):
             # libhdf5 reports errno in its message only.
             said = re.search(r"errno = (\d+)", str(error))
             if (error.errno or (int(said[1]) if said else 0)) in PASSING:
                 return True
-        if isinstance(error, SourceError) and any("at the last of" in problem.found for problem in error.problems):
-            return True  # a server's fault that the reader has already tried again, see sources/remote/retry.py
         error = error.__cause__ or error.__context__
     return False
 
@@ -330,7 +336,7 @@ def _validate(item: Item, settings: Settings, stage: Path, progress: Progress) -
         stage,
         level=LEVELS[settings.validate],
         mapping=item.mapping,
-        source_config=item.config,
+        config=item.config,
         report=stage / REPORT,
         page_cache=settings.page_cache,
         progress=lambda count, total: progress("validating", count, total),

@@ -138,13 +138,13 @@ def mapping_show(name: str, architecture: str | None, as_json: bool) -> None:
 
 
 def _mapping_json(mapping: Mapping) -> dict[str, object]:
-    from transcoder.mapping import architecture_names, mapping_digest
+    from transcoder.mapping import architecture_names
 
     return {
         "name": mapping.name,
         "model_type": mapping.model_type,
         "about": mapping.about,
-        "blake3": mapping_digest(mapping),
+        "blake3": mapping.digest,
         "files": dict(mapping.files),
         "config": mapping.config,
         "architectures": {

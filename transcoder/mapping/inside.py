@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import replace
 
-from transcoder.mapping.expand import Table, expand
+from transcoder.mapping.expand import expand
 from transcoder.mapping.expressions import Value
 from transcoder.mapping.language import Mapping
 from transcoder.mapping.library import architecture_names
+from transcoder.mapping.table import Table
 
 
 def find_bases(variables: Collection[str], mapping: Mapping, config: dict[str, Value]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from transcoder.errors import MappingError
 from transcoder.mapping import find_mappings
-from transcoder.mapping.values import settle
+from transcoder.mapping.config_values import merge_config
 from transcoder.options import AnyPath
 from transcoder.origins.transformers import config_of, mapping_of
 from transcoder.proposal.extend import extend
@@ -60,7 +60,7 @@ def propose_mapping(
         if target is not None:
             return _for_target(opened, target, model.values, architecture or target)
         family, _ = mapping_of(opened, model, mapping, None)
-        values = settle(model.values, family.config, str(model.path))
+        values = merge_config(model.values, family.config, str(model.path))
         return extend(opened.specs, family, values, architecture=architecture or "MyModel", module=module)
 
 
