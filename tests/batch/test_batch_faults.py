@@ -19,7 +19,7 @@ from tests.support.cases import Transcode
 from tests.support.paths import ROOT
 from tools.faults import batches as faults
 from transcoder.batching import schedule
-from transcoder.batching.work import is_passing
+from transcoder.batching.faults import is_passing
 from transcoder.errors import Problem, SourceError, TransientSourceError
 
 
