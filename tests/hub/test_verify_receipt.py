@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from tests.support.paths import GOLDEN
 from transcoder.files import digests
 
 CASE = "roberta-model"
+validate = import_module("transcoder.validator.validate")  # the module: the package has a function of this name too
 
 
 @pytest.fixture(scope="session")
@@ -183,8 +185,6 @@ main(["verify-receipt", sys.argv[1]])
 def test_a_directory_that_changes_while_it_is_validated_is_not_vouched_for(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transcoder.validator import validate
-
     opened = vars(validate)["open_source"]
 
     def meanwhile(source: Any) -> Any:
