@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from transcoder.linter.check import check
     from transcoder.mapping import load_mapping
     from transcoder.pipeline import convert, plan
-    from transcoder.planning.planner import Plan
+    from transcoder.planning.plan import Plan
     from transcoder.pytorch import StateDict, load
     from transcoder.receipt import Receipt
     from transcoder.sources.open import Source, open_source
@@ -52,7 +52,7 @@ _HOMES = {
         "ValidationError", "WriteError",
     ),
     "transcoder.mapping": ("load_mapping",),
-    "transcoder.planning.planner": ("Plan",),
+    "transcoder.planning.plan": ("Plan",),
     "transcoder.pytorch": ("StateDict", "load"),
     "transcoder.sources.open": ("Source", "open_source"),
     "transcoder.tensors": ("TensorSpec",),

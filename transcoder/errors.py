@@ -85,9 +85,14 @@ class Problem:
 
 
 class TranscodeError(Exception):
-    """Base of all errors that a user can meet. `exit_code` is that of the process; `problems` is never empty."""
+    """Base of all errors that a user can meet. `exit_code` is that of the process; `problems` is never empty.
+
+    `json_name` is the "error" of JSON output, by default the name of the class. A subclass that matters only to
+    callers of the package has the name of its parent.
+    """
 
     exit_code = INTERNAL_ERROR
+    json_name = ""
 
     def __init__(self, summary: str, problems: Problem | Sequence[Problem]) -> None:
         super().__init__(summary)
@@ -116,7 +121,7 @@ class TranscodeError(Exception):
 
     def to_json(self) -> dict[str, object]:
         return {
-            "error": type(self).__name__,
+            "error": self.json_name or type(self).__name__,
             "exit_code": self.exit_code,
             "summary": self.summary,
             "problems": [asdict(problem) for problem in self.problems],
@@ -135,6 +140,12 @@ class SourceError(TranscodeError):
     exit_code = 3
 
 
+class TransientSourceError(SourceError):
+    """A connection failed at every attempt. Trying again later may help."""
+
+    json_name = "SourceError"
+
+
 class MappingError(TranscodeError):
     """A mapping file is wrong, or no mapping fits."""
 
@@ -145,6 +156,12 @@ class PlanError(TranscodeError):
     """Source, mapping and config.json do not fit together."""
 
     exit_code = 4
+
+
+class MisfitError(PlanError):
+    """The source's variables do not fit the table of the architecture. Another architecture may fit."""
+
+    json_name = "PlanError"
 
 
 class WriteError(TranscodeError):

@@ -422,12 +422,12 @@ def leftovers(models: list[Model]) -> list[str]:
 def compare(family: str, models: list[Model]) -> int:
     """Print where the shipped mapping and the values disagree; how often they do."""
     from transcoder.mapping import expand, find_mappings
-    from transcoder.mapping.values import settle
+    from transcoder.mapping.config_values import merge_config
 
     count = 0
     for model in models:
         mapping = find_mappings(family, None)[0]
-        table = expand(mapping, model.architecture, settle(model.config, mapping.config, "config.json"))
+        table = expand(mapping, model.architecture, merge_config(model.config, mapping.config, "config.json"))
         absent, _ = table.absent({each.source for each in model.found})
         made = {a.target: a for a in table.assignments if a.part not in absent}
         for each in model.found:

@@ -58,9 +58,9 @@ def listing(
     dtype: str | None = None,
     max_shard_size: str | None = None,
 ) -> Listing:
-    """The checkpoints below the directory or URL `root`, or of the list `root`, with the options of all of them.
+    """List the checkpoints that a batch would convert. Reads no weights and writes nothing.
 
-    Raises UsageError or SourceError.
+    See `batch` for the parameters. Raises UsageError or SourceError.
     """
     which = parse_part(part)
     top = None if "://" in str(out) else Path(out)
@@ -88,6 +88,89 @@ def listing(
 
 
 def batch(
+    root: str | PathLike[str],
+    out: str | PathLike[str],
+    *,
+    part: str | None = None,
+    latest: bool = False,
+    exclude: Sequence[str] = (),
+    mapping: str | None = None,
+    architecture: str | None = None,
+    config: str | None = None,
+    dtype: str | None = None,
+    max_shard_size: str | None = None,
+    validate: str = "weights",
+    memory: str = MEMORY,
+    page_cache: str = "keep",
+    force: bool = False,
+    workers: int | None = None,
+    memory_budget: str | None = None,
+    io_budget: str = IO_BUDGET,
+    retries: int = RETRIES,
+    ray_address: str | None = None,
+) -> Summary:
+    """Convert and validate every checkpoint below `root`, each into its own directory below `out`.
+
+    Items fail alone: a failure is in the summary, and the others go on. Run it again after any interruption: only
+    items that are not provably done are converted.
+
+    Args:
+        root: A directory, the URL of one, or a list of checkpoints (.txt, .list, .csv, .jsonl, .ndjson).
+        out: The output directory, or the URL of an object store.
+        part: "K/N": only the K-th of N parts of about equal bytes. All of them by default.
+        latest: Of a directory's TensorFlow checkpoints, convert only the latest.
+        exclude: Glob patterns of paths below `root` to skip.
+        mapping: A mapping file or the name of a shipped mapping, for items that set none. By model_type by default.
+        architecture: A PyTorch class, for items that set none. The one of config.json by default.
+        config: A config.json, for items that set none. The one beside the weights by default.
+        dtype: "keep", "float32", "float16" or "bfloat16", for items that set none. "keep" by default.
+        max_shard_size: Largest size of a shard, such as "5GB", for items that set none.
+        validate: "none", "weights", "load" or "all": the levels that an output must pass before it gets its name.
+        memory: Memory limit of one item, such as "32MB".
+        page_cache: "keep", or "drop" to evict files from the page cache as they are read and written.
+        force: Write into directories that hold other files. They are kept.
+        workers: Number of worker processes. One for each core by default.
+        memory_budget: Memory limit of all workers together. Half of the free memory by default.
+        io_budget: Limit of the bytes of weights that are converted at once.
+        retries: How often an item is tried again after a transient fault of disk or network.
+        ray_address: "auto" or the address of a Ray cluster that does the work. This machine by default.
+
+    Returns:
+        The outcome of every item.
+
+    Raises:
+        UsageError: An option is invalid, or `out` contains `root`.
+        SourceError: `root` is missing or unreadable.
+        WriteError: `out` is not writable.
+    """
+    todo = listing(
+        root,
+        out,
+        part=part,
+        latest=latest,
+        exclude=exclude,
+        mapping=mapping,
+        architecture=architecture,
+        config=config,
+        dtype=dtype,
+        max_shard_size=max_shard_size,
+    )
+    return run_batch(
+        todo,
+        out,
+        validate=validate,
+        memory=memory,
+        page_cache=page_cache,
+        force=force,
+        workers=workers,
+        memory_budget=memory_budget,
+        io_budget=io_budget,
+        retries=retries,
+        ray_address=ray_address,
+    )
+
+
+def run_batch(
     todo: Listing,
     out: str | PathLike[str],
     *,
@@ -102,13 +185,9 @@ def batch(
     ray_address: str | None = None,
     watcher: Watcher | None = None,
 ) -> Summary:
-    """Convert and validate what `listing` found, each item to its own directory below `out`. Items fail alone.
+    """Do what `listing` found, showing progress by `watcher`. See `batch` for the parameters.
 
-    `validate` is none, weights, load or all; `memory` bounds each item's buffers, `memory_budget` what all workers
-    take together (by default half of what is free), `io_budget` the bytes of weights in work at once. `retries` is
-    how often a passing fault is tried again. `page_cache` "drop" leaves the system's page cache to others. With
-    `ray_address` the items are worked on by a Ray cluster.
-    Raises UsageError or WriteError before anything is begun.
+    Raises UsageError or WriteError before any item starts.
     """
     if validate not in LEVELS:
         raise UsageError(

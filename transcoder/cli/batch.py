@@ -85,8 +85,7 @@ def batch(root: str, out: str, dry_run: bool, as_json: bool, page: Path | None, 
     directory of its own below OUT. After an interruption or a failure, run the same command again: it skips every item
     whose output is complete and up to date. Exit code 7: some items failed, all others are done.
     """
-    from transcoder.batching.run import batch as run
-    from transcoder.batching.run import listing
+    from transcoder.batching.run import listing, run_batch
     from transcoder.cli import batch_view
 
     todo = listing(root, out, **{name: options.pop(name) for name in FOUND_BY})
@@ -94,7 +93,7 @@ def batch(root: str, out: str, dry_run: bool, as_json: bool, page: Path | None, 
         data = {"items": [item.to_json() for item in todo.mine], "in_all": len(todo.items), "notes": todo.notes}
         echo_result(as_json, data, lambda: _listing_table(todo))
         return
-    summary = run(todo, out, watcher=batch_view.watcher(as_json=as_json), **options)
+    summary = run_batch(todo, out, watcher=batch_view.watcher(as_json=as_json), **options)
     where = batch_view.write_page(page, summary, root) if page else batch_view.publish_page(todo, summary, root, out)
     if as_json:
         batch_view.echo_line({"event": "end", **summary.to_json(), "page": where})

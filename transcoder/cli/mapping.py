@@ -138,13 +138,13 @@ def mapping_show(name: str, architecture: str | None, as_json: bool) -> None:
 
 
 def _mapping_json(mapping: Mapping) -> dict[str, object]:
-    from transcoder.mapping import architecture_names, mapping_digest
+    from transcoder.mapping import architecture_names
 
     return {
         "name": mapping.name,
         "model_type": mapping.model_type,
         "about": mapping.about,
-        "blake3": mapping_digest(mapping),
+        "blake3": mapping.digest,
         "files": dict(mapping.files),
         "config": mapping.config,
         "architectures": {
@@ -235,15 +235,15 @@ def mapping_init(src: Path | str, output: Path | None, as_json: bool, **options:
     SRC is a Keras model around a known transformer or, with --target, any other model. The draft is YAML: check and
     edit its lines before you convert.
     """
-    from transcoder.pipeline import propose_mapping
+    from transcoder.proposal.propose import propose_mapping
 
-    text = propose_mapping(src, **options)
+    proposal = propose_mapping(src, **options)
     if output is not None:
-        _write_draft(output, text)
+        _write_draft(output, proposal.yaml)
     if as_json:
-        echo_json({"yaml": text, "output": None if output is None else str(output)})
+        echo_json({**proposal.to_json(), "output": None if output is None else str(output)})
     elif output is None:
-        echo(text.removesuffix("\n"))
+        echo(proposal.yaml.removesuffix("\n"))
 
 
 def _write_draft(path: Path, text: str) -> None:

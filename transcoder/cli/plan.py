@@ -14,7 +14,7 @@ from transcoder.cli.terminal import Words, echo_result, facts, grid, shape_text
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from transcoder.planning.planner import Plan
+    from transcoder.planning.plan import Plan
 
 
 @click.command()
@@ -41,13 +41,13 @@ def _table(plan: Plan) -> RenderableType:
     from transcoder.tensors import format_bytes
 
     table = grid("tensor", "dtype", "shape", "from", "how")
-    for entry in plan.entries:
+    for recipe in plan.recipes:
         table.add_row(
-            Words(entry.target.name),
-            entry.target.dtype.name,
-            shape_text(entry.target.shape),
-            Words(", ".join(spec.name for spec in entry.sources)),
-            Words(", ".join(str(op) for op in entry.ops) or "as it is"),
+            Words(recipe.target.name),
+            recipe.target.dtype.name,
+            shape_text(recipe.target.shape),
+            Words(", ".join(spec.name for spec in recipe.sources)),
+            Words(", ".join(str(op) for op in recipe.ops) or "as it is"),
         )
     files = grid("file", "tensors", "bytes", right=("tensors", "bytes"))
     for shard in plan.shards:
@@ -61,7 +61,7 @@ def _table(plan: Plan) -> RenderableType:
     summary = facts(
         [
             ("architecture", f"{plan.architecture}, by mapping {plan.mapping}"),
-            ("tensors", f"{len(plan.entries)}, {format_bytes(plan.nbytes)}"),
+            ("tensors", f"{len(plan.recipes)}, {format_bytes(plan.nbytes)}"),
             ("buffers", f"at most {format_bytes(plan.peak_bytes)} in {plan.options.threads} threads"),
             *(("note", note) for note in plan.notes),
         ]

@@ -41,8 +41,7 @@ def publish(directory: Path, repo: str, dry_run: bool, as_json: bool, **options:
     uses HF_TOKEN and HF_ENDPOINT as huggingface_hub does.
     """
     from transcoder.publishing.model_card import local_card
-    from transcoder.publishing.publish import prepare
-    from transcoder.publishing.publish import publish as run
+    from transcoder.publishing.publish import prepare, upload
 
     if sys.stdin.isatty() and not options["create_pr"]:
         options["license"], options["base_model"] = ask_for_metadata(
@@ -51,7 +50,7 @@ def publish(directory: Path, repo: str, dry_run: bool, as_json: bool, **options:
     publication = prepare(directory, repo, **options)
     if not as_json:
         echo_result(False, None, lambda: _listing(publication))
-    published = None if dry_run else run(publication)
+    published = None if dry_run else upload(publication)
     if as_json:
         echo_json({**publication.to_json(), "published": None if published is None else vars(published)})
     else:

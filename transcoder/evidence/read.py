@@ -1,4 +1,4 @@
-"""The evidence that a directory carries: its receipt and its report, with the errors for what is missing or wrong."""
+"""Reads the evidence of a directory: its receipt and its report."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def read_evidence(directory: str | PathLike[str]) -> Evidence:
     path = Path(directory)
     if not path.is_dir():
         raise UsageError(
-            "there is no such directory", Problem(str(path), "no directory", "a converted one", "check the path")
+            "no such directory", Problem(str(path), "no directory", "a converted directory", "check the path")
         )
     text = _text(path, RECEIPT, "convert")
     try:
@@ -45,9 +45,9 @@ def read_evidence(directory: str | PathLike[str]) -> Evidence:
 
 
 def unusable(where: Path | str, error: Exception) -> ValidationError:
-    """The error for evidence that is there and is not what transcode writes."""
+    """Return the error for evidence that is not what transcode writes."""
     return ValidationError(
-        "the evidence can't be read",
+        "unreadable evidence",
         Problem(
             str(where),
             f"{type(error).__name__}: {error}",
@@ -63,7 +63,7 @@ def _text(directory: Path, name: str, command: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         found = f"no {name}" if isinstance(error, FileNotFoundError) else str(error)
         raise ValidationError(
-            "there is no evidence",
+            "missing evidence",
             Problem(str(directory / name), found, f"what `transcode {command}` writes", f"run `transcode {command}`"),
         ) from error
 

@@ -1,7 +1,7 @@
-"""Our section of a model card: where the weights came from, what was done to them, the proof, and how to load them.
+"""The section of a model card that this program writes: origin, changes, proof, and how to load the model.
 
-It stands between two comments, and is replaced as a whole; what stands outside of them is somebody else's. Every name
-in it is of a file that is not trusted: it can end neither its cell nor the section.
+It is between two comments and is replaced as a whole; the text outside belongs to the card's author. Its names come
+from untrusted files, so they are escaped: a name can end neither its cell nor the section.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _NUMBER = re.compile(r"(?<=[._/])\d+(?=[._/])")
 
 
 def without_section(text: str) -> str:
-    """The card without our section, and without the blank lines around it.
+    """Return the card without the section and the blank lines around it.
 
     Raises UsageError: the section's comments are not a pair.
     """
@@ -32,7 +32,7 @@ def without_section(text: str) -> str:
 
 
 def with_section(text: str, section: str) -> str:
-    """The card with our section in place of the one that it has, or at its end.
+    """Return the card with its section replaced, or with the section at its end.
 
     Raises UsageError: the section's comments are not a pair.
     """
@@ -48,15 +48,19 @@ def _around(text: str) -> tuple[str, str]:
         return text, ""
     if len(begins) != 1 or len(ends) != 1 or begins[0].start() > ends[0].start():
         raise UsageError(
-            "the card can't be extended",
-            Problem(CARD, f"{len(begins)} times the section's begin, {len(ends)} times its end",
-                    "a pair of them, or none", "remove the rest of the section by hand"),
-        )  # fmt: skip
+            "the section of the card is damaged",
+            Problem(
+                CARD,
+                f"{len(begins)} begin and {len(ends)} end comments",
+                "one pair, or none",
+                "remove the remains of the section",
+            ),
+        )
     return text[: begins[0].start()], text[ends[0].end() :]
 
 
 def make_section(receipt: Receipt, report: Mapping[str, Any], repo: str, *, tokenizer: bool) -> str:
-    """The section's Markdown, the same for the same evidence. `repo` is how users will name the model."""
+    """Return the section's Markdown, equal for equal evidence. `repo` is the name that its code loads."""
     parts = [
         "## PyTorch weights, converted from TensorFlow",
         _intro(receipt),
@@ -125,7 +129,7 @@ def _changes(receipt: Receipt) -> str:
 
 
 def _folded(tensors: Sequence[TensorRecord]) -> list[tuple[str, str, str, int]]:
-    """Tensors of all layers as one row: those that differ in numbers alone."""
+    """Return one row for tensors that differ only in numbers, such as those of all layers."""
     rows: dict[tuple[str, str, str], int] = {}
     for tensor in tensors:
         how = ", ".join(tensor.ops) or "as it is"
@@ -155,12 +159,12 @@ def _details(summary: str, inside: str) -> str:
 
 
 def plain(value: object) -> str:
-    """Text of others in a cell or a line: no markup, no end of the cell."""
+    """Return untrusted text for a cell or a line: no markup, no end of the cell."""
     text = "".join(character if character.isprintable() else " " for character in str(value))
     return re.sub(r"([\\`*_{}\[\]<>|#!~])", r"\\\1", text)
 
 
 def code(value: object) -> str:
-    """A name of others as code."""
+    """Return an untrusted name as inline code."""
     text = "".join(character if character.isprintable() else "?" for character in str(value))
     return "`" + text.replace("`", "'").replace("|", "\\|").replace("<!--", "<! --") + "`"

@@ -1,4 +1,4 @@
-"""The model card: made, or a hand-written one extended by metadata that it lacks and by our section."""
+"""The model card: a new one, or an existing one with missing metadata and the section of this program added."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from transcoder.repository.hub_tables import LICENSES, REPOSITORY, task_of
 
 
 def local_card(directory: Path) -> str | None:
-    """The text of a directory's own card. Raises UsageError: it is there and can't be read."""
+    """Return the text of a directory's card, or None. Raises UsageError: the card is unreadable."""
     try:
         return (directory / CARD).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            "the card can't be read", Problem(str(directory / CARD), str(error), "text in UTF-8", "mend or remove it")
+            "unreadable card", Problem(str(directory / CARD), str(error), "text in UTF-8", "fix or remove it")
         ) from error
 
 
@@ -43,22 +43,22 @@ def make_card(
     card = read_card(text or "")
     problems = []
     if card.fault is not None:
-        problems.append(Problem(CARD, card.fault, "metadata in YAML between two lines of ---", "mend its YAML"))
+        problems.append(Problem(CARD, card.fault, "YAML metadata between two lines of ---", "fix its YAML"))
     if not card.metadata.get("license") and license is None:
         remedy = "pass --license with the license of the source; `other` if the Hub has no identifier for it"
-        problems.append(Problem(f"{CARD}: license", "none", "the license of the model", remedy))
+        problems.append(Problem(f"{CARD}: license", "no license", "the license of the model", remedy))
     if license is not None and license not in LICENSES:
         wanted = "an identifier of https://huggingface.co/docs/hub/repositories-licenses"
-        problems.append(Problem("license", repr(license), wanted, "take the Hub's identifier, or `other`"))
+        problems.append(Problem("license", repr(license), wanted, "use the Hub's identifier, or `other`"))
     for key, value in (("license", license), ("base_model", base_model)):
         stands = card.metadata.get(key)
         if value is not None and stands and value not in (stands if isinstance(stands, list) else [stands]):
             found = f"{stands!r} in the card, {value!r} given"
-            problems.append(Problem(f"{CARD}: {key}", found, "one of them", f"edit the card, or leave out --{key}"))
+            problems.append(Problem(f"{CARD}: {key}", found, "one of them", f"edit the card, or omit --{key}"))
     if base_model is not None and not REPOSITORY.match(base_model):
-        problems.append(Problem("base_model", repr(base_model), "owner/name", "give a repository of the Hub"))
+        problems.append(Problem("base_model", repr(base_model), "owner/name", "name a repository of the Hub"))
     if problems:
-        raise UsageError("the model card can't be made", [_hyphenated(problem) for problem in problems])
+        raise UsageError("incomplete model card", [_hyphenated(problem) for problem in problems])
     if not card.body.strip():
         text = f"{text or ''}\n# {repo.rpartition('/')[2]}\n"
     return with_metadata(
@@ -85,7 +85,7 @@ def _metadata(
     license: str | None,  # noqa: A002
     base_model: str | None,
 ) -> dict[str, object]:
-    """What a card's metadata lacks, in the order in which the Hub writes it."""
+    """Return the metadata that a card lacks, in the order in which the Hub writes it."""
     architectures = config.get("architectures") or [""]
     added = {
         "license": license,
@@ -97,7 +97,7 @@ def _metadata(
 
 
 def same_card(one: str, other: str) -> bool:
-    """Whether two cards say the same: our section aside, and what only one of them has in its metadata."""
+    """Whether two cards are equal, apart from the section of this program and metadata that only one has."""
     first, second = read_card(without_section(one)), read_card(without_section(other))
     shared = first.metadata.keys() & second.metadata.keys()
     same = all(first.metadata[key] == second.metadata[key] for key in shared)

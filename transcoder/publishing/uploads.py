@@ -1,4 +1,4 @@
-"""What is uploaded: a list of files, known before the first byte goes out. Nothing here talks to the Hub."""
+"""The files to upload, listed before the upload begins. Nothing here contacts the Hub."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from transcoder.errors import Problem, ValidationError
 from transcoder.evidence.verify import Verification
 from transcoder.files.digests import CHUNK_BYTES
 
-NEEDED = ("weights", "load")
+NEEDED_LEVELS = ("weights", "load")
 
 
 @dataclass(frozen=True)
 class Upload:
-    """A file to be uploaded: as it lies on the disk, or `data` made now."""
+    """A file to upload: from the disk, or `data` in memory."""
 
     name: str
     path: Path
@@ -41,9 +41,9 @@ class Upload:
 
 
 def choose_files(evidence: Verification, card: str) -> tuple[list[Upload], dict[str, str]]:
-    """The files of a verified directory that go to the Hub, the card among them, and why the others stay.
+    """Return the files of a verified directory to upload, with the card, and the reason for each other file.
 
-    An allow-list: what was validated and is read when loading, and documents.
+    An allow-list: validated files that loading reads, and documents.
     """
     items, left = [], {}
     for file in evidence.files:
@@ -53,9 +53,9 @@ def choose_files(evidence: Verification, card: str) -> tuple[list[Upload], dict[
         if is_document(file.name):
             items.append(Upload(file.name, path, file.bytes))
         elif file.verdict != "as validated":
-            left[file.name] = "not part of what was validated"
+            left[file.name] = "not validated"
         elif not any(fnmatch.fnmatchcase(file.name, pattern) for pattern in LOADED):
-            left[file.name] = "not a file that loading the model reads"
+            left[file.name] = "not read when the model is loaded"
         else:
             items.append(Upload(file.name, path, file.bytes))
     data = card.encode()
@@ -64,13 +64,13 @@ def choose_files(evidence: Verification, card: str) -> tuple[list[Upload], dict[
 
 
 def require_proof(evidence: Verification) -> None:
-    """Refuse a directory that is not proven to hold the source's model.
+    """Refuse a directory without a complete proof.
 
-    Raises ValidationError with all that is missing or differs.
+    Raises ValidationError with everything that is missing or differs.
     """
     problems = list(evidence.problems)
     passed = {name for name, verdict, _ in evidence.levels if verdict == "passed"}
-    if missing := [level for level in NEEDED if level not in passed]:
+    if missing := [level for level in NEEDED_LEVELS if level not in passed]:
         remedy = "run `transcode validate SRC DIR`, with all levels"
         found = f"no passed level {' and '.join(missing)}"
         problems.append(Problem(str(evidence.directory / REPORT), found, "both", remedy))
@@ -79,5 +79,5 @@ def require_proof(evidence: Verification) -> None:
 
 
 def git_sha1(data: bytes) -> str:
-    """What git calls a file of these bytes."""
+    """Return the object name that git gives these bytes."""
     return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""Rules for the evidence that transcode leaves: silent where there is none, as in other people's directories."""
+"""Rules for receipt and report. They are silent in directories without them, such as those of other programs."""
 
 from __future__ import annotations
 
@@ -10,9 +10,13 @@ from transcoder.linter.directory import Directory
 from transcoder.linter.findings import Hit, rule
 
 
-@rule("R001", "error", "evidence that the files contradict",
-      reason="The directory is not what was converted and validated.",
-      remedy="see `transcode verify-receipt DIR`; convert and validate again")  # fmt: skip
+@rule(
+    "R001",
+    "error",
+    "evidence that contradicts the files",
+    reason="The directory is not the one that was converted and validated.",
+    remedy="see `transcode verify-receipt DIR`; convert and validate again",
+)
 def contradicted(d: Directory) -> Iterator[Hit]:
     from transcoder.evidence.verify import verify_receipt
 
@@ -25,8 +29,13 @@ def contradicted(d: Directory) -> Iterator[Hit]:
             yield Hit(problem.where.removeprefix(f"{d.path}/"), problem.found, problem.wanted)
 
 
-@rule("R002", "warning", "no validation", reason="A receipt says what was done, not that it is right.",
-      remedy="run `transcode validate SRC DIR`")  # fmt: skip
+@rule(
+    "R002",
+    "warning",
+    "no validation",
+    reason="A receipt says what was done, not that it is correct.",
+    remedy="run `transcode validate SRC DIR`",
+)
 def no_report(d: Directory) -> Iterator[Hit]:
     if RECEIPT in d.files and REPORT not in d.files:
         yield Hit(REPORT, "no such file", "the report of a validation")
