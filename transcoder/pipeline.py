@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from os import PathLike
 from pathlib import Path
 
 from blake3 import blake3
@@ -31,14 +30,14 @@ from transcoder.planning.planner import Entry, Plan, make_plan
 from transcoder.receipt import DroppedRecord, FileRecord, MappingRecord, Receipt, SourceRecord, TensorRecord
 from transcoder.repository.config import ModelConfig, find_config, read_config
 from transcoder.repository.sidecars import Sidecars, find_sidecars
+from transcoder.sources.base import AnyPath
 from transcoder.sources.names import is_training_state
 from transcoder.sources.open import Source, check_unchanged, open_source
-from transcoder.sources.remote.path import RemotePath, local_path, locate
+from transcoder.sources.remote.locate import local_path, locate
+from transcoder.sources.remote.path import RemotePath
 from transcoder.sources.renamed import Renamed
 from transcoder.writing.directory import check_free, check_paths, places, staged
 from transcoder.writing.shards import Written, write_shards
-
-AnyPath = str | PathLike[str]
 
 
 @dataclass(frozen=True)

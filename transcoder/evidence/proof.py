@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from os import PathLike
 from pathlib import Path
 
 from blake3 import blake3
@@ -13,11 +12,10 @@ from transcoder.errors import Problem
 from transcoder.mapping import choose, load_mapping
 from transcoder.receipt import Receipt
 from transcoder.repository.config import read_config
-from transcoder.sources.base import Source
+from transcoder.sources.base import AnyPath, Source
 from transcoder.sources.open import open_source
 
 CHUNK_BYTES = 1 << 21
-AnyPath = str | PathLike[str]
 
 
 def prove_again(

@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from os import PathLike
 from typing import Any, TypeVar, overload
 
 import torch
@@ -21,12 +20,12 @@ from transcoder.planning.planner import Entry
 from transcoder.pytorch.model import build, class_for, computed, initialise, is_auto, own_names, untie, useless
 from transcoder.pytorch.state import Filler, StateDict, torch_dtype
 from transcoder.repository.config import find_config, read_config
+from transcoder.sources.base import AnyPath
 from transcoder.sources.open import check_unchanged, open_source
-from transcoder.sources.remote.path import locate
+from transcoder.sources.remote.locate import locate
 from transcoder.tensors import BY_NAME
 
 M = TypeVar("M")
-AnyPath = str | PathLike[str]
 
 
 @overload

@@ -9,6 +9,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from os import PathLike
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, TypeAlias, TypeVar
@@ -21,7 +22,8 @@ from transcoder.files.pagecache import forget
 from transcoder.sources.remote.path import RemotePath
 from transcoder.tensors import TensorSpec
 
-Location: TypeAlias = Path | RemotePath  # where a container lies: what readers do with one, both can
+AnyPath: TypeAlias = str | PathLike[str]  # what callers of the package may name a local path or a URL by
+Location: TypeAlias = Path | RemotePath  # a path on this machine or on a server: both offer what readers need
 
 S = TypeVar("S")
 
