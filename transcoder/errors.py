@@ -69,7 +69,14 @@ def _cut(text: str) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault, in the four parts that a user needs."""
+    """One fault, in the four parts that a user needs.
+
+    Attributes:
+        where: The file, option, variable or key.
+        found: The actual value.
+        wanted: What would be accepted.
+        remedy: One thing to do next.
+    """
 
     where: str
     found: str
