@@ -84,6 +84,7 @@ class Problem:
     remedy: str
 
     def render(self) -> str:
+        """Return the problem as text, one part a line."""
         return f"  {self.where}\n    found:  {self.found}\n    wanted: {self.wanted}\n    remedy: {self.remedy}"
 
     def cut(self) -> Problem:
@@ -92,10 +93,14 @@ class Problem:
 
 
 class TranscodeError(Exception):
-    """Base of all errors that a user can meet. `exit_code` is that of the process; `problems` is never empty."""
+    """Base of all errors that a user can meet. `exit_code` is that of the process; `problems` is never empty.
+
+    `json_name` is the "error" of JSON output, by default the name of the class. A subclass that matters only to
+    callers of the package has the name of its parent.
+    """
 
     exit_code = INTERNAL_ERROR
-    kind = ""  # its name in JSON, if not that of the class: a MisfitError is a PlanError to users
+    json_name = ""
 
     def __init__(self, summary: str, problems: Problem | Sequence[Problem]) -> None:
         super().__init__(summary)
@@ -109,6 +114,7 @@ class TranscodeError(Exception):
         return self.render()
 
     def render(self) -> str:
+        """Return the summary and every problem as text for a terminal."""
         return printable(self._render())
 
     def _render(self) -> str:
@@ -123,8 +129,9 @@ class TranscodeError(Exception):
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, object]:
+        """Return the object that commands print with `--json`."""
         return {
-            "error": self.kind or type(self).__name__,
+            "error": self.json_name or type(self).__name__,
             "exit_code": self.exit_code,
             "summary": self.summary,
             "problems": [asdict(problem) for problem in self.problems],
@@ -143,6 +150,12 @@ class SourceError(TranscodeError):
     exit_code = 3
 
 
+class TransientSourceError(SourceError):
+    """A connection failed at every attempt. Trying again later may help."""
+
+    json_name = "SourceError"
+
+
 class MappingError(TranscodeError):
     """A mapping file is wrong, or no mapping fits."""
 
@@ -158,7 +171,7 @@ class PlanError(TranscodeError):
 class MisfitError(PlanError):
     """The source's variables do not fit the table of the architecture. Another architecture may fit."""
 
-    kind = "PlanError"
+    json_name = "PlanError"
 
 
 class WriteError(TranscodeError):

@@ -9,12 +9,14 @@ import pytest
 
 from tests.support import zoo
 from tests.support.batches import BROKEN, SOUND, place
+from tests.support.executor import InProcess
 from tests.support.gremlins import let_loose
+from transcoder.batching import run
 
 
 @pytest.fixture(scope="module")
 def menagerie(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Sound checkpoints and broken ones, each in a way of its own. Not to be changed."""
+    """Make sound and broken checkpoints; each is broken in another way. Shared: do not change them."""
     top = tmp_path_factory.mktemp("menagerie")
     zoo.make(top, SOUND + BROKEN, BROKEN)
     return top
@@ -29,6 +31,12 @@ def three(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
+def in_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Convert the items of batches in this process: for tests that run many batches and test no worker."""
+    monkeypatch.setattr(run, "Processes", InProcess)
+
+
+@pytest.fixture
 def gremlin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
-    """Has workers import a module of tests/support/gremlins before anything else."""
+    """Return a function that makes workers import a module of tests/support/gremlins first."""
     return lambda name: let_loose(name, tmp_path, monkeypatch)

@@ -1,4 +1,4 @@
-"""Crashes, kills, interrupts and disks that fail: an item fails alone, and nothing half made is left."""
+"""Crashes, kills, interrupts and failing disks: an item fails alone, and no partial output is left."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ from tests.support.cases import Transcode
 from tests.support.paths import ROOT
 from tools.faults import batches as faults
 from transcoder.batching import schedule
-from transcoder.batching.work import is_passing
+from transcoder.batching.faults import is_passing
+from transcoder.errors import Problem, SourceError, TransientSourceError
 
 
 def test_a_crash_in_native_code_fails_its_item_alone(
@@ -33,7 +34,7 @@ def test_a_crash_in_native_code_fails_its_item_alone(
     assert not [event for event in events(seen) if event["event"] == "again"]
 
 
-def test_a_worker_that_is_killed_costs_its_item_a_second_attempt_and_no_third(
+def test_an_item_whose_worker_is_killed_gets_one_more_attempt(
     three: Path, tmp_path: Path, transcode: Transcode, gremlin: Callable[[str], None]
 ) -> None:
     gremlin("killed")
@@ -81,24 +82,34 @@ def test_what_libhdf5_and_servers_say_of_passing_faults_is_understood() -> None:
     assert not is_passing(OSError("Can't read data (errno = 28, error message = 'No space left on device')"))
     assert is_passing(ConnectionResetError())
     assert not is_passing(PermissionError(13, "no"))
+    problem = Problem("https://host/x", "HTTP 503", "a connection", "try again later")
+    assert is_passing(TransientSourceError("can't read it", problem))
+    assert not is_passing(SourceError("can't read it", problem))
+
+
+def test_a_passing_fault_of_a_server_is_a_source_error_in_json() -> None:
+    problem = Problem("https://host/x", "HTTP 503", "a connection", "try again later")
+    errors = [kind("can't read it", problem).to_json() for kind in (TransientSourceError, SourceError)]
+    assert errors[0] == errors[1]
+    assert errors[0]["error"] == "SourceError"
 
 
 def test_runs_that_were_killed_at_random_are_picked_up_with_the_same_bytes(tmp_path: Path) -> None:
-    """The short form of tools/faults/batches.py."""
+    """Run tools/faults/batches.py for a few rounds."""
     bench = faults.Bench(tmp_path, seed=int(time.time()), count=4, big=50_000)
     assert sum(faults.kills(bench, 2).values()) >= 2
     assert bench.faults == []
 
 
 @pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc, which builds what makes calls fail, is not there")
-def test_input_output_errors_leave_nothing_half_made(tmp_path: Path) -> None:
+def test_input_output_errors_leave_no_partial_output(tmp_path: Path) -> None:
     bench = faults.Bench(tmp_path, seed=1, count=4, big=0)
     assert faults.eio(bench, 1)
     assert bench.faults == []
 
 
 @pytest.mark.parametrize("sent", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_batch_ends_with_130_and_leaves_nothing_half_made(
+def test_an_interrupted_batch_ends_with_130_without_partial_output(
     sent: signal.Signals, menagerie: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -113,7 +124,7 @@ def test_an_interrupted_batch_ends_with_130_and_leaves_nothing_half_made(
     assert not list(out.rglob("*.lock"))
 
 
-def test_an_interrupted_batch_leaves_nothing_of_a_worker_that_does_not_end_in_time(
+def test_an_interrupted_batch_removes_the_files_of_a_stuck_worker(
     three: Path, tmp_path: Path, gremlin: Callable[[str], None]
 ) -> None:
     gremlin("never_ends")

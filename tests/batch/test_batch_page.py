@@ -1,4 +1,4 @@
-"""The page of a batch in a real browser: it sorts, filters, hides nothing, runs nothing of what it shows."""
+"""The page of a batch in a real browser: it sorts and filters, hides nothing, and runs no text that it shows."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def page() -> str:
 
 
 class Reader(HTMLParser):
-    """The names of items in the order of the rows, and whatever a page could fetch or run."""
+    """Collect the items' names in the order of the rows, and whatever a page could fetch or run."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,7 +127,7 @@ out.id = "found"; out.textContent = JSON.stringify(found); document.body.append(
 
 
 class Plain(HTMLParser):
-    """Text without its escapes."""
+    """Read text without its escapes."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Batches on a real Ray cluster of three nodes on this machine. Skipped where Ray is not installed.
+"""Batches on a real Ray cluster of three nodes on this machine. Skipped if Ray is not installed.
 
 pip install 'weight-transcoder[ray]' && python -m pytest tests/batch/test_batch_ray.py
 """
@@ -34,18 +34,18 @@ def environment() -> dict[str, str]:
 
 
 class Cluster:
-    """Raylets, each started by a `ray start` of its own, as on machines of their own."""
+    """Start raylets, each by another `ray start`, as on separate machines."""
 
     def __init__(self) -> None:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.address = f"127.0.0.1:{free.getsockname()[1]}"
         port = self.address.rpartition(":")[2]
-        # Ray makes sockets below it, whose paths may not be long.
+        # Ray makes sockets below it, and the path of a socket must be short.
         self.directory = tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
         head = ["--head", f"--port={port}", "--include-dashboard=false", f"--temp-dir={self.directory.name}"]
         self.nodes: list[subprocess.Popen[bytes]] = []
-        for number in range(NODES):  # one by one: they would take each other's ports
+        for number in range(NODES):  # one by one: at once they would take each other's ports
             self.start(*(head if number == 0 else [f"--address={self.address}"]))
             self.wait_for(number + 1)
 
@@ -72,14 +72,14 @@ class Cluster:
         raise AssertionError(f"no cluster of {count} nodes: {said.stdout}{said.stderr[-2000:]}")
 
     def raylet(self, number: int) -> int:
-        """The process of a node that runs its tasks."""
+        """Return the process of a node that runs its tasks."""
         children = Path(f"/proc/{self.nodes[number].pid}/task/{self.nodes[number].pid}/children").read_text().split()
         names = {int(pid): Path(f"/proc/{pid}/comm").read_text().strip() for pid in children}
         return next(pid for pid, name in names.items() if name == "raylet")
 
     def stop(self) -> None:
         for node in self.nodes:
-            os.killpg(node.pid, signal.SIGKILL)  # at SIGTERM each would drain for half a minute
+            os.killpg(node.pid, signal.SIGKILL)  # at SIGTERM each node would drain for half a minute
             node.wait()
         self.directory.cleanup()
 
@@ -99,7 +99,7 @@ def batch(root: Path, out: Path, *words: str) -> subprocess.Popen[str]:
 
 
 def ended(process: subprocess.Popen[str]) -> list[dict[str, object]]:
-    """The events of a batch that ended well."""
+    """Return the events of a batch that succeeded."""
     said, errors = process.communicate(timeout=300)
     assert process.returncode == 0, said[-3000:] + errors
     return [json.loads(line) for line in said.splitlines()]
@@ -111,7 +111,7 @@ def outputs(out: Path) -> dict[str, bytes]:
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, bytes]]:
-    """A zoo, and what a batch on this machine makes of it."""
+    """Return a zoo, and what a batch on this machine makes of it."""
     where = tmp_path_factory.mktemp("ray")
     zoo.make(where / "zoo", COUNT, broken=0)
     ended(batch(where / "zoo", where / "local"))

@@ -1,4 +1,4 @@
-"""Batches whose sources and outputs lie on an object store: moto's S3, on this machine."""
+"""Batches whose sources and outputs are in an object store: moto's S3, on this machine."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.web import Hub, hub
 def client() -> Iterator[Any]:
     import s3fs
 
-    s3fs.S3FileSystem.clear_instance_cache()  # which knows another test file's server
+    s3fs.S3FileSystem.clear_instance_cache()  # it knows the server of another test file
     with serving() as bucket:
         yield bucket.client
     s3fs.S3FileSystem.clear_instance_cache()
@@ -42,7 +42,9 @@ def states(out: str) -> dict[str, str]:
     return {event["item"]: event["event"] for event in events if event["event"] in ("done", "skipped", "failed")}
 
 
-def test_from_a_bucket_to_a_bucket(client: Any, tmp_path: Path, transcode: Transcode) -> None:
+def test_from_a_bucket_to_a_bucket(
+    client: Any, tmp_path: Path, transcode: Transcode, request: pytest.FixtureRequest
+) -> None:
     zoo.make(tmp_path / "zoo", 3, 0)
     put(client, tmp_path / "zoo", "zoo")
     first = transcode("batch", "s3://bucket/zoo", "s3://bucket/out", "--json", "--workers", "1")
@@ -58,10 +60,11 @@ def test_from_a_bucket_to_a_bucket(client: Any, tmp_path: Path, transcode: Trans
         wanted = files(tmp_path / "pt" / name)
         assert receipt["source"]["blake3"] == json.loads(wanted.pop("transcode.json"))["source"]["blake3"]
         assert made == wanted
+    request.getfixturevalue("in_process")
     assert set(
         states(transcode("batch", "s3://bucket/zoo", "s3://bucket/out", "--json", "--workers", "1").out).values()
     ) == {"skipped"}
-    # Another object under a name that was written, and a source that changed: both are done again, nothing else is.
+    # A replaced output and a changed source are done again, nothing else is.
     damaged, changed, *_ = sorted(names)
     client.put_object(Bucket="bucket", Key=f"out/{damaged}/model.safetensors", Body=b"x")
     config = (tmp_path / "zoo" / changed / "config.json").read_bytes()
@@ -84,7 +87,7 @@ def test_a_repository_of_the_hub_is_a_root(
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")
     with hub(tmp_path / "zoo") as found:
         monkeypatch.setitem(fsspec.config.conf, "hf", {"endpoint": found.url, "token": False})
-        monkeypatch.setenv("HF_ENDPOINT", found.url)  # the workers'
+        monkeypatch.setenv("HF_ENDPOINT", found.url)  # for the workers
         for state in ("done", "skipped"):
             seen = transcode("batch", "hf://org/model", tmp_path / "out", "--json")
             assert states(seen.out) == {name: state}
@@ -95,7 +98,9 @@ def test_a_repository_of_the_hub_is_a_root(
     assert made["model.safetensors"] == wanted["model.safetensors"]
 
 
-def test_a_list_names_sources_on_disks_and_servers(client: Any, tmp_path: Path, transcode: Transcode) -> None:
+def test_a_list_names_sources_on_disks_and_servers(
+    client: Any, tmp_path: Path, transcode: Transcode, request: pytest.FixtureRequest
+) -> None:
     zoo.make(tmp_path / "zoo", 2, 0)
     put(client, tmp_path / "zoo", "other")
     here, there = (path.parent for path in sorted((tmp_path / "zoo").rglob("config.json")))
@@ -106,6 +111,7 @@ def test_a_list_names_sources_on_disks_and_servers(client: Any, tmp_path: Path, 
     transcoder.convert(there, tmp_path / "plain")
     made, wanted = files(tmp_path / "out" / "there"), files(tmp_path / "plain")
     assert made["model.safetensors"] == wanted["model.safetensors"]
+    request.getfixturevalue("in_process")
     assert set(states(transcode("batch", tmp_path / "list.csv", tmp_path / "out", "--json").out).values()) == {
         "skipped"
     }

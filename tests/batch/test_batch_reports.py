@@ -1,4 +1,4 @@
-"""What a batch says, what it imports, and what it leaves in the page cache."""
+"""What a batch prints, what it imports, and what it leaves in the page cache."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from transcoder.batching.work import perform
 
 
 def cached(path: Path) -> bool:
-    """Whether the system's page cache has the first byte of a file."""
+    """Return whether the page cache has the first byte of a file."""
     with path.open("rb") as file:
         try:
             return os.preadv(file.fileno(), [bytearray(1)], 0, os.RWF_NOWAIT) == 1
@@ -30,12 +30,10 @@ def cached(path: Path) -> bool:
 
 @pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="the page cache can be asked on Linux alone")
 @pytest.mark.parametrize("page_cache", ["keep", "drop"])
-def test_neither_source_nor_output_stays_in_the_page_cache_where_it_is_spared(
-    three: Path, tmp_path: Path, page_cache: str
-) -> None:
+def test_with_drop_the_page_cache_keeps_neither_source_nor_output(three: Path, tmp_path: Path, page_cache: str) -> None:
     source = three / "model-0" / "tf_model.h5"
     with source.open("rb") as file:
-        os.fsync(file.fileno())  # what the disk does not have can't be dropped
+        os.fsync(file.fileno())  # only what is on disk can be evicted
     settings = Settings(str(tmp_path / "out"), page_cache=page_cache)
     weights = tmp_path / "out" / "m" / "model.safetensors"
     for state in ("done", "skipped"):
@@ -83,7 +81,8 @@ def test_a_pipe_gets_a_line_for_each_item(three: Path, tmp_path: Path, transcode
     assert "\x1b" not in seen.out + seen.err
 
 
-def test_status_tells_done_failed_waiting_and_damaged(three: Path, tmp_path: Path, transcode: Transcode) -> None:
+@pytest.mark.usefixtures("in_process")
+def test_status_shows_done_failed_waiting_and_damaged(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     out = tmp_path / "out"
     assert transcode("status", out).code == 2
     (three / "model-1" / "config.json").unlink()

@@ -18,12 +18,13 @@ from tests.support.paths import ROOT
 from transcoder.batching import run as running
 from transcoder.batching.executors import Event, Finished, Task
 from transcoder.batching.items import Item, part_of
+from transcoder.batching.outcome import Result
 from transcoder.batching.run import Listing, run_batch
-from transcoder.batching.work import Result
 
 # Parts, and two at once
 
 
+@pytest.mark.usefixtures("in_process")
 def test_parts_together_give_exactly_what_one_run_gives(menagerie: Path, tmp_path: Path, transcode: Transcode) -> None:
     sound = ("--exclude", "broken", "--json")
     whole = transcode("batch", menagerie, tmp_path / "whole", *sound)
@@ -74,7 +75,7 @@ def test_two_batches_on_one_output_share_the_work(menagerie: Path, tmp_path: Pat
 
 
 class Clockwork:
-    """An executor that takes as many turns for a task as it has megabytes, and remembers what ran together."""
+    """An executor that takes one step a megabyte for a task, and remembers which tasks ran together."""
 
     def __init__(self, slots: int) -> None:
         self.slots: int | None = slots
@@ -123,4 +124,4 @@ def test_one_that_needs_the_whole_budget_is_not_overtaken_for_ever(
     turns = scheduled(items, tmp_path, monkeypatch, memory_budget="1GB")
     first = next(i for i, turn in enumerate(turns) if any(t.item.name == "huge" and not t.look for t in turn))
     assert first < len(turns) / 2
-    assert len(turns[first]) == 1  # its need, as far as the budget can meet it, is all of that
+    assert len(turns[first]) == 1  # it needs the whole budget

@@ -18,7 +18,7 @@ from tests.support.cases import Transcode, files
 from transcoder.batching.find import find
 
 
-def test_sound_ones_are_converted_and_broken_ones_fail_alone_each_with_its_reason(
+def test_broken_checkpoints_fail_alone_each_with_its_reason(
     menagerie: Path, tmp_path: Path, transcode: Transcode
 ) -> None:
     before = files(menagerie)
@@ -31,7 +31,7 @@ def test_sound_ones_are_converted_and_broken_ones_fail_alone_each_with_its_reaso
     reasons = [json.dumps(error["problems"][0]["found"] + error["summary"]) for error in errors(first).values()]
     assert len(set(reasons)) == BROKEN
     assert events(first)[-1]["done"] == SOUND
-    # What a batch makes is what `convert` makes, and its proof.
+    # A batch writes what `convert` writes, and the report.
     for name in (name for name, state in ended.items() if state == "done"):
         plain = tmp_path / "plain"
         source = next(item.source for item in find(menagerie).items if item.name == name)
@@ -43,7 +43,7 @@ def test_sound_ones_are_converted_and_broken_ones_fail_alone_each_with_its_reaso
     assert {path.parent.relative_to(out).as_posix() for path in out.rglob("transcode.json")} == {
         name for name, state in ended.items() if state == "done"
     }
-    # Again: what is done is left alone, and what failed fails again.
+    # A second run skips what is done, and fails again where the first failed.
     stamps = {name: (out / name).stat().st_mtime_ns for name in visible(out)}
     again = transcode("batch", menagerie, out)
     assert again.code == 7
@@ -63,9 +63,8 @@ def test_a_dry_run_shows_what_was_found_and_does_nothing(menagerie: Path, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
-def test_what_is_not_provably_done_is_done_again_and_nothing_else(
-    three: Path, tmp_path: Path, transcode: Transcode
-) -> None:
+@pytest.mark.usefixtures("in_process")
+def test_only_what_is_not_provably_done_is_done_again(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     out = tmp_path / "out"
 
     def redone(*words: str) -> list[str]:
@@ -96,7 +95,7 @@ def test_what_is_not_provably_done_is_done_again_and_nothing_else(
     record.write_text(record.read_text()[:-20])
     assert redone() == ["model-1"]
     assert visible(out) == wanted
-    # Another source, of the same size and as old.
+    # A changed source of the same size and modification time.
     with h5py.File(three / "model-0" / "tf_model.h5", "r+") as file:
         name = "shared/" + file["shared"].attrs["weight_names"][0]
         stat = (three / "model-0" / "tf_model.h5").stat()
@@ -110,15 +109,16 @@ def test_what_is_not_provably_done_is_done_again_and_nothing_else(
     assert redone("--dtype", "float16") == []
 
 
-def test_a_mapping_of_ones_own_is_part_of_what_was_asked(three: Path, tmp_path: Path, transcode: Transcode) -> None:
+def test_a_custom_mapping_is_part_of_what_was_requested(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     mapping = tmp_path / "mine.yaml"
     for text, state in (("extends: t5\n", "done"), ("extends: t5\n", "skipped"), ("extends: t5\n# more\n", "done")):
         mapping.write_text(text)
-        seen = transcode("batch", three, tmp_path / "out", "--json", "--mapping", mapping)
+        seen = transcode("batch", three, tmp_path / "out", "--json", "--workers", "1", "--mapping", mapping)
         assert set(states(seen).values()) == {state}
 
 
-def test_after_the_program_changed_an_equal_plan_is_proof_and_another_is_not(
+@pytest.mark.usefixtures("in_process")
+def test_after_an_update_only_items_with_another_plan_are_done_again(
     three: Path, tmp_path: Path, transcode: Transcode
 ) -> None:
     out = tmp_path / "out"
@@ -139,6 +139,7 @@ def test_after_the_program_changed_an_equal_plan_is_proof_and_another_is_not(
     assert states(transcode("batch", three, out, "--json"))["model-0"] == "skipped"
 
 
+@pytest.mark.usefixtures("in_process")
 def test_more_proof_than_was_given_is_asked_for_anew(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     out = tmp_path / "out"
     assert transcode("batch", three, out, "--validate", "none").code == 0
@@ -150,11 +151,13 @@ def test_more_proof_than_was_given_is_asked_for_anew(three: Path, tmp_path: Path
 
 @pytest.mark.parametrize(("level", "proven"), [("load", ["weights", "load"]), ("all", ["weights", "load", "forward"])])
 def test_every_level_can_be_asked_of_a_batch(
-    level: str, proven: list[str], three: Path, tmp_path: Path, transcode: Transcode
+    level: str, proven: list[str], three: Path, tmp_path: Path, transcode: Transcode, request: pytest.FixtureRequest
 ) -> None:
+    if level == "load":  # "all" runs in worker processes; here each would import torch
+        request.getfixturevalue("in_process")
     out = tmp_path / "out"
     shutil.copytree(zoo.MODELS["roberta"], three / "roberta")
-    alone = ("--exclude", "model-*") if level == "all" else ()  # of these NumPy alone can't compute the outputs
+    alone = ("--exclude", "model-*") if level == "all" else ()  # the NumPy truth cannot compute their outputs
     for state in ("done", "skipped"):
         seen = states(transcode("batch", three, out, "--validate", level, *alone, "--json"))
         assert set(seen.values()) == {state}
@@ -164,7 +167,8 @@ def test_every_level_can_be_asked_of_a_batch(
         assert [(lvl["name"], lvl["verdict"]) for lvl in report["levels"]] == [(name, "passed") for name in proven]
 
 
-def test_what_somebody_else_put_there_is_not_touched(three: Path, tmp_path: Path, transcode: Transcode) -> None:
+@pytest.mark.usefixtures("in_process")
+def test_what_another_program_put_there_is_not_touched(three: Path, tmp_path: Path, transcode: Transcode) -> None:
     out = tmp_path / "out"
     (out / "model-1").mkdir(parents=True)
     (out / "model-1" / "thesis.tex").write_text("years of work")

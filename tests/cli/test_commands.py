@@ -160,7 +160,7 @@ def test_mapping_lint_checks_what_is_named_or_all_that_ship(
     own = linting.lint
     known: dict[str, int] = {}
 
-    def once(mapping: Any) -> int:  # all of them take some seconds, and are asked for as text and as JSON
+    def once(mapping: Any) -> int:  # linting all takes seconds, and this test asks for text and for JSON
         if mapping.name not in known:
             known[mapping.name] = own(mapping)
         return known[mapping.name]

@@ -10,7 +10,7 @@ from pathlib import Path
 import transcoder
 from transcoder import errors
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 PACKAGE = Path(transcoder.__file__).parent
 
 

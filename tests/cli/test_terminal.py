@@ -138,7 +138,7 @@ def test_a_terminal_gets_colour_and_progress_with_rate_and_time_left(tmp_path: P
         while True:
             try:
                 piece = os.read(controller, 1 << 16)
-            except OSError:  # Linux's way of saying that the other end is closed
+            except OSError:  # so Linux reports that the other end is closed
                 break
             if not piece:
                 break

@@ -10,16 +10,16 @@ from tests.support.cases import Transcode, files
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """The directory in which the output would appear."""
+    """Return the directory in which the output would appear."""
     (tmp_path / "place").mkdir()
     return tmp_path / "place"
 
 
 @pytest.fixture
 def refused(transcode: Transcode, place: Path) -> Refused:
-    """`refused(code, source, *options, names=...)`: a conversion that must end so, as text and as JSON.
+    """Return `refused(code, source, *options, names=...)`, which checks a failing conversion as text and as JSON.
 
-    Gives the message. `out` is another output than place/out.
+    It returns the message. `out` replaces the output place/out.
     """
 
     def check(code: int, source: Path, *options: object, names: tuple[str, ...], out: Path | None = None) -> str:

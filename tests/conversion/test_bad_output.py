@@ -116,7 +116,7 @@ def test_an_output_in_which_the_user_changed_a_file_is_not_replaced(
 ) -> None:
     shutil.copytree(converted["roberta-model"], place / "out")
     data = bytearray((place / "out" / name).read_bytes())
-    data[-3] ^= 1  # of equal size: a fine-tuned model is
+    data[-3] ^= 1  # of equal size, as a fine-tuned model is
     (place / "out" / name).write_bytes(data)
     message = refused(5, MODEL, names=(str(place / "out" / name), "changed since transcode wrote it", "--force"))
     assert str(place / "out" / "vocab.json") not in message
@@ -137,7 +137,7 @@ def test_a_shard_that_the_user_changed_is_not_replaced(transcode: Transcode, ref
 
 
 @pytest.mark.parametrize("text", [b"{", b"[]", b'{"files": 7}', b'{"files": [{"file": "thesis.tex"}], "tensors": [7]}'])
-def test_a_receipt_that_is_none_makes_no_file_ours(text: bytes, transcode: Transcode, place: Path) -> None:
+def test_a_file_that_is_no_receipt_claims_no_file(text: bytes, transcode: Transcode, place: Path) -> None:
     (place / "out").mkdir()
     (place / "out" / "transcode.json").write_bytes(text)
     (place / "out" / "thesis.tex").write_text("years of work")

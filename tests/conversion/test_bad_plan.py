@@ -28,14 +28,14 @@ def test_an_unknown_tensor_is_named(refused: Refused, source: Source) -> None:
     refused(4, src, names=("roberta/adapter/kernel", "float32 [2, 3]", "--mapping"))
 
 
-def test_a_misspelt_tensor_is_named_with_its_nearest(refused: Refused, source: Source) -> None:
+def test_a_misspelt_tensor_is_named_with_its_closest_match(refused: Refused, source: Source) -> None:
     def misspell(weights: Arrays) -> None:
         weights[QUERY.replace("query", "qwery")] = weights.pop(QUERY)
 
     src = source("roberta-model")
     rewrite(src / "tf_model.h5", misspell)
     message = refused(4, src, names=(QUERY, QUERY.replace("query", "qwery")))
-    assert message.count("qwery") >= 2  # as itself, and as what comes near the missing one
+    assert message.count("qwery") >= 2  # as the unknown one, and as the close match of the missing one
 
 
 def test_a_wrong_shape_is_named_with_the_one_wanted(refused: Refused, source: Source) -> None:
@@ -93,13 +93,11 @@ def test_weights_of_another_architecture_name_the_ones_they_fit(refused: Refused
 
 
 @pytest.mark.parametrize("value", ["24", 24.0, True, None, [24]], ids=repr)
-def test_a_size_in_config_json_that_is_no_whole_number_is_config_jsons_fault(
-    value: object, refused: Refused, source: Source
-) -> None:
+def test_a_size_in_config_json_must_be_a_whole_number(value: object, refused: Refused, source: Source) -> None:
     src = source("roberta-model")
     (src / "config.json").write_text(json.dumps({**read_config("roberta-model"), "hidden_size": value}))
     message = refused(4, src, names=("config.json: hidden_size", json.dumps(value), "a whole number"))
-    assert "problems" not in message  # one, not one a rule
+    assert "problems" not in message  # one problem, not one a rule
 
 
 def test_a_size_that_no_model_has_is_refused_at_once(refused: Refused, source: Source) -> None:
@@ -147,14 +145,14 @@ def test_a_config_json_without_one_architecture_asks_for_it(
     assert json.loads((place / "out" / "config.json").read_text())["architectures"] == ["RobertaModel"]
 
 
-def test_an_unknown_architecture_names_the_nearest_and_how_to_pass_a_mapping(refused: Refused, source: Source) -> None:
+def test_an_unknown_architecture_is_refused_with_the_closest_match(refused: Refused, source: Source) -> None:
     src = reconfigure(source("roberta-model"), architectures=["RobertaForTokenClasification"])
     names = ("'RobertaForTokenClasification'", "did you mean RobertaForTokenClassification", "--mapping FILE")
     refused(4, src, names=names)
     refused(4, MODEL, "--architecture", "RobertaForTokenClasification", names=names)
 
 
-def test_an_unknown_model_type_names_the_nearest_and_how_to_pass_a_mapping(refused: Refused, source: Source) -> None:
+def test_an_unknown_model_type_is_refused_with_the_closest_match(refused: Refused, source: Source) -> None:
     src = reconfigure(source("roberta-model"), model_type="xlm-robertta")
     refused(4, src, names=("'xlm-robertta'", "did you mean xlm-roberta", "--mapping FILE"))
 
@@ -164,7 +162,7 @@ def test_a_config_json_that_says_nothing_of_the_model_asks_for_a_mapping(refused
     refused(4, src, names=("no model_type", "SomethingElse", "--mapping"))
 
 
-def test_an_unknown_mapping_names_the_nearest(refused: Refused) -> None:
+def test_an_unknown_mapping_is_refused_with_the_closest_match(refused: Refused) -> None:
     refused(4, MODEL, "--mapping", "robberta", names=("robberta", "did you mean roberta", "mapping list"))
 
 

@@ -36,7 +36,7 @@ def test_a_source_that_is_not_there_is_named(refused: Refused, tmp_path: Path) -
     refused(3, tmp_path / "nowhere", names=("does not exist", str(tmp_path / "nowhere")))
 
 
-def test_a_source_whose_name_is_too_long_is_no_fault_of_ours(refused: Refused, tmp_path: Path) -> None:
+def test_a_source_whose_name_is_too_long_is_refused(refused: Refused, tmp_path: Path) -> None:
     refused(3, tmp_path / ("x" * 300), names=("x" * 300,))
 
 

@@ -29,7 +29,7 @@ LAYOUTS = [(50, 1), (50, 3), (101, 1), (101, 3), (152, 2), (152, 4)]
 
 
 def sizes(depth: int, width: int, labels: int) -> dict[str, Any]:
-    """config.json of a release, as docs/originals.md says."""
+    """Return the config.json of a release, as docs/originals.md says."""
     return {
         "model_type": "bit",
         "architectures": ["BitForImageClassification"],
@@ -41,7 +41,7 @@ def sizes(depth: int, width: int, labels: int) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize(("depth", "width"), LAYOUTS)
-def test_every_layout_of_the_releases_is_planned_for_each_tensor_of_pytorch(depth: int, width: int) -> None:
+def test_every_layout_of_the_releases_is_planned_completely(depth: int, width: int) -> None:
     values = sizes(depth, width, 21_843)
     mapping = load_mapping("bit-tf1")
     variables = big_transfer(SimpleNamespace(num_channels=3, **values))

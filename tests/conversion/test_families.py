@@ -45,9 +45,9 @@ def test_every_class_that_a_mapping_knows_was_made_by_tensorflow() -> None:
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_golden_model_is_the_reference_loaders_and_gives_tensorflows_outputs(model: str) -> None:
+def test_a_golden_model_equals_the_reference_and_gives_its_outputs(model: str) -> None:
     row = check(FAMILIES / model, None)
-    if row.verdict == "unrun":  # the installed transformers has the class no more; an oracle test runs it elsewhere
+    if row.verdict == "unrun":  # the installed transformers no longer has the class; an oracle test runs it elsewhere
         assert "has no" in row.note
         assert row.tensors
         return
@@ -89,7 +89,7 @@ def test_a_set_that_is_not_tensorflows_is_refused(family: str, architecture: str
     rest = {name: spec for name, spec in specs.items() if name != victim}
     parts = {a.part for a in table.assignments if victim in a.sources}
     alone = {name for a in table.assignments if a.part in parts for name in a.sources} == {victim}
-    if not (alone and parts <= table.optional):  # an optional part may go, as a whole
+    if not (alone and parts <= table.optional):  # an optional part may be absent as a whole
         assert any(problem.where.endswith(f": variable {victim}") for problem in problems_of(table, rest))
 
     foreign = data.draw(st.sampled_from(["foreign/kernel", f"{victim}/more", f"{victim}_1", f"prefix/{victim}"]))

@@ -1,4 +1,4 @@
-"""What TensorFlow and the reference loader say of the golden models, a conversion says too, bit for bit."""
+"""A conversion of the golden models gives what TensorFlow and the reference loader give, bit for bit."""
 
 import hashlib
 import json
@@ -35,7 +35,7 @@ from tests.support.cases import (
 )
 from tests.support.paths import GOLDEN
 
-MOST_ERROR = 1e-5  # of an output's largest value, or of 1
+MOST_ERROR = 1e-5  # relative to an output's largest value, or to 1
 
 pytestmark = pytest.mark.usefixtures("silence")
 
@@ -47,7 +47,7 @@ def silence() -> None:
 
 
 def load(directory: Path, name: str, **options: Any) -> tuple[Any, dict[str, Any]]:
-    """The PyTorch class on a converted directory, in evaluation mode, and what loading it reported."""
+    """Load a converted directory with its PyTorch class, and return the model and what loading reported."""
     model, info = getattr(transformers, name).from_pretrained(
         directory, output_loading_info=True, attn_implementation="eager", local_files_only=True, **options
     )
@@ -55,7 +55,7 @@ def load(directory: Path, name: str, **options: Any) -> tuple[Any, dict[str, Any
 
 
 def forward(model: Any, inputs: Arrays) -> Arrays:
-    """What the model itself returns, its hidden states numbered as TensorFlow's."""
+    """Return what the model returns, its hidden states numbered as TensorFlow's."""
     arguments = {name: torch.from_numpy(array) for name, array in inputs.items()}
     with torch.no_grad():
         result = model(**arguments, output_hidden_states=True, return_dict=True)
@@ -76,7 +76,7 @@ def test_every_tensor_is_the_reference_loaders(case: str, converted: dict[str, P
                 "sha256": hashlib.sha256(np.ascontiguousarray(array).data).hexdigest(),
             }
     if case.endswith(("-lm", "-lm-cross-attention", "-untied")):
-        # The reference leaves the second name out; transformers 4.41 to 4.50 want it.
+        # The reference omits the second name; transformers 4.41 to 4.50 need it.
         assert found.pop("lm_head.decoder.bias") == found["lm_head.bias"]
     if case.endswith("-untied"):
         # TensorFlow ties all the same, and the reference leaves the decoder random; tests/golden/README.md.

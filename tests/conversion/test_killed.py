@@ -17,7 +17,7 @@ from tests.support.processes import program
 
 
 def halted_conversion(*words: object) -> subprocess.Popen[str]:
-    """A conversion in a process of its own, which has written some tensors and waits for a line to go on."""
+    """Start a conversion that has written some tensors and waits for a line on stdin."""
     command = program("halted.py", "convert", *words, "--threads", "1")
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
@@ -27,7 +27,7 @@ def halted_conversion(*words: object) -> subprocess.Popen[str]:
 
 
 @pytest.mark.parametrize("earlier", [False, True], ids=["no output yet", "an earlier output"])
-def test_a_killed_conversion_leaves_source_and_output_alone_and_the_next_one_succeeds(
+def test_a_killed_conversion_changes_nothing_and_the_next_one_succeeds(
     earlier: bool, transcode: Transcode, place: Path, source: Source, converted: dict[str, Path]
 ) -> None:
     src = source("roberta-model-checkpoint")
@@ -65,7 +65,7 @@ def test_a_run_killed_between_the_two_renames_loses_nothing(
     assert [path.name for path in place.iterdir()] == ["out"]
 
 
-def test_of_two_conversions_at_once_the_second_is_refused_and_the_first_unharmed(
+def test_of_two_conversions_at_once_the_second_is_refused(
     refused: Refused, place: Path, converted: dict[str, Path]
 ) -> None:
     with halted_conversion(MODEL, place / "out") as process:

@@ -1,4 +1,4 @@
-"""The receipt: what is parsed is what was written, and what is not a receipt is a ValueError with a reason."""
+"""The receipt: parsing returns what was written, and any other text is a ValueError with a reason."""
 
 import copy
 import json
@@ -26,7 +26,7 @@ def test_its_files_consist_of_what_it_claims(case: str, converted: dict[str, Pat
 
 
 def damages(value: Any) -> Iterator[Any]:
-    """The value with one key less, or with one inner value of another type, at every place of it."""
+    """Yield the value with one key removed, or one inner value of another type, at every place."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield {other: each for other, each in value.items() if other != key}

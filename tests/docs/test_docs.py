@@ -20,7 +20,7 @@ from transcoder.cli import entry as cli
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(DOCS.rglob("*.md"))]
 MADE = [DOCS / "reference" / name for name in ("cli.md", "python.md", "yaml.md", "report.md")]
-# Run by tests of their own, which hold what is made against Keras: tests/proposal/test_keras_head.py.
+# tests/proposal/test_keras_head.py runs it, and compares the result with Keras.
 ELSEWHERE = {"keras-models.md"}
 NOT_RUN = re.compile(r"<!-- not run: (.+?) -->\n$")
 SHELL = ("sh", "console")
@@ -28,7 +28,7 @@ BLOCK = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 
 def blocks(page: Path) -> Iterator[tuple[str, str, str]]:
-    """(kind, text, why it is not run) of the fenced blocks of a page, in order."""
+    """Yield (kind, text, why it is not run) of the fenced blocks of a page, in order."""
     text = page.read_text(encoding="utf-8")
     for match in BLOCK.finditer(text):
         said = NOT_RUN.search(text[: match.start()])
@@ -36,7 +36,7 @@ def blocks(page: Path) -> Iterator[tuple[str, str, str]]:
 
 
 def commands(script: str) -> Iterator[list[str]]:
-    """The words of each `transcode` command in a shell block."""
+    """Yield the words of each `transcode` command in a shell block."""
     for line in script.replace("\\\n", " ").splitlines():
         for part in line.removeprefix("$ ").split("&&"):
             words = shlex.split(part, comments=True)
@@ -64,7 +64,7 @@ def numbers(text: str) -> list[float]:
 
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A directory that has what the documents take for granted."""
+    """Enter a directory that has what the documents assume."""
     for name in ("tests", "mappings", "docs"):
         (tmp_path / name).symlink_to(ROOT / name)
     (tmp_path / "roberta-tf").symlink_to(ROOT / "tests" / "golden" / "roberta-model")
@@ -108,13 +108,13 @@ def test_every_command_of_a_page_runs(page: Path, here: Path, transcode: Transco
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_no_command_stands_where_it_is_not_run(page: Path) -> None:
-    """In fenced shell blocks they are run; in running text they are named only."""
+    """Commands in fenced blocks are run; running text only names commands."""
     for line in BLOCK.sub("", page.read_text(encoding="utf-8")).splitlines():
         assert not re.match(r"    transcode ", line), line
 
 
 def programs(page: Path) -> list[tuple[str, str]]:
-    """The Python blocks of a page that are run, each with the output that stands below it."""
+    """Return the Python blocks of a page that are run, each with the output below it."""
     found: list[tuple[str, str]] = []
     for kind, text, why in blocks(page):
         if kind == "python" and not why:
@@ -136,24 +136,24 @@ def test_every_program_of_a_page_prints_what_stands_below_it(
     for kind, text, why in blocks(page):
         if kind == "sh" and not why:
             for words in commands(text):
-                if words[0] == "convert":  # what a program below may take for granted
+                if words[0] == "convert":  # what a program below assumes
                     assert transcode(*words).code == 0
     pieces = programs(page)
     script = "\nprint('\\x1e', end='')\n".join(piece for piece, _ in pieces)
     capsys.readouterr()
     exec(script, {"__name__": "__main__"})  # noqa: S102  (the page's own)
-    gc.collect()  # what a program leaves open, it leaves to the end of its process
+    gc.collect()  # close what the program left open, as the end of a process would
     outputs = capsys.readouterr().out.split("\x1e")
     for (_, wanted), found in zip(pieces, outputs, strict=True):
         if wanted:
-            # Other programs may say something before; figures after training differ a little between machines.
+            # Other programs may print lines before; figures after training differ slightly between machines.
             lines = found.splitlines()[-len(wanted.splitlines()) :]
             assert re.sub(r"\d+\.\d+", "#", "\n".join(lines)) == re.sub(r"\d+\.\d+", "#", wanted.rstrip("\n"))
             assert numbers("\n".join(lines)) == pytest.approx(numbers(wanted), abs=0.08)
 
 
 def test_training_starts_where_tensorflow_stood_and_falls() -> None:
-    """The figures of the guide, as the test above has held them against what the guide's programs print."""
+    """The test above compares these figures with what the guide's programs print."""
     text = (DOCS / "training.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| .*?\| (\d\.\d+) \| (\d\.\d+) \| (\d\.\d+)? ?\|$", text, re.MULTILINE)
     assert len(rows) == 5
@@ -172,7 +172,7 @@ def test_training_starts_where_tensorflow_stood_and_falls() -> None:
 
 
 def test_the_first_screen_of_the_readme_fits() -> None:
-    """What it is, install, three commands, the result."""
+    """It has what the program is, how to install it, three commands, and the result."""
     before, found, _ = (ROOT / "README.md").read_text(encoding="utf-8").partition("\n## More\n")
     assert found
     assert len(before.splitlines()) < 60

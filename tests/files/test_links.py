@@ -16,7 +16,7 @@ MODEL = GOLDEN / "roberta-model" / "tf_model.h5"
 # Links
 
 
-def test_a_link_is_followed_within_its_directory_and_from_a_snapshot_to_its_blobs_alone(tmp_path: Path) -> None:
+def test_a_link_is_followed_within_its_directory_or_to_blobs_of_the_hub(tmp_path: Path) -> None:
     snapshot, blobs = tmp_path / "repo" / "snapshots" / "0a1b" / "deep", tmp_path / "repo" / "blobs"
     for directory in (snapshot, blobs, tmp_path / "repo" / "blobs" / "within"):
         directory.mkdir(parents=True, exist_ok=True)
@@ -35,7 +35,7 @@ def test_a_link_is_followed_within_its_directory_and_from_a_snapshot_to_its_blob
     assert leads["near"] is leads["blob"] is None
     assert leads["outside"] == tmp_path / "outside"
     assert None not in (leads["within"], leads["up"], leads["nowhere"])
-    assert leads_to(snapshot / "blob.link") == tmp_path / "outside"  # now that the blob itself is a link
+    assert leads_to(snapshot / "blob.link") == tmp_path / "outside"  # for now the blob itself is a link
     assert leads_to(snapshot / "near") is None
 
 

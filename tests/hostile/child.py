@@ -1,6 +1,6 @@
-"""Runs the command line in a fork for each line of stdin, within limits, and says on stdout how it ended.
+"""Run the command line in a fork for each line of stdin, within limits, and print how it ended.
 
-One process that has imported everything, so that a try costs a fork and no start of Python.
+One process imports everything, so that each run costs a fork and no start of Python.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A child process reads HDF5 structures first: what it survives and what it does not, and bounds of messages."""
+"""A child process reads HDF5 structures first: which files it survives. And messages have bounds."""
 
 import os
 import re
@@ -40,7 +40,7 @@ def test_a_child_that_runs_out_of_memory_or_time_is_a_source_error() -> None:
 
 
 class Fatal(RangeFile):
-    """A file whose bytes kill the process that asked for them, as a fault of libhdf5 would."""
+    """A file whose bytes kill the process that asks for them, as a fault of libhdf5 would."""
 
     def read(self, start: int, length: int, what: str, end: int | None = None) -> bytes:
         children = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
@@ -77,7 +77,7 @@ def test_the_child_can_open_no_file(tmp_path: Path) -> None:
         file.create_dataset("w", (3,), "<f8", external=[(str(tmp_path / "secret.bin"), 0, 24)])
         file["x"] = h5py.ExternalLink(str(secret), "w")
     with RangeFile(tmp_path / "a.h5") as opened:
-        probe(opened, 0, opened.size)  # nothing it meets there is fatal; what it is, is said afterwards
+        probe(opened, 0, opened.size)  # nothing there is fatal; the parent reports what it is
     with pytest.raises(SourceError, match="external storage"):
         transcoder.open_source(tmp_path / "a.h5", contain=True)
 

@@ -1,4 +1,4 @@
-"""A breath of what tools/fuzz does at length: each parser on its seeds and on damaged ones, without atheris."""
+"""A short form of tools/fuzz: each parser reads its seeds and damaged ones, without atheris."""
 
 import random
 from itertools import islice
@@ -13,7 +13,7 @@ TRIES = 30
 @pytest.fixture
 def _checksums_believed(monkeypatch: pytest.MonkeyPatch) -> None:
     for module, check in targets.CHECKED:
-        monkeypatch.setattr(module, check, vars(module)[check])  # so that each is put back at the end
+        monkeypatch.setattr(module, check, vars(module)[check])  # so that monkeypatch restores each at the end
     targets.believe_checksums()
 
 
@@ -31,7 +31,9 @@ def damaged(data: bytes, chance: random.Random) -> bytes:
     return bytes(changed)
 
 
-@pytest.mark.parametrize("name", [name for name in targets.TARGETS if name != "hdf5"])  # libhdf5 may hang: see there
+@pytest.mark.parametrize(
+    "name", [name for name in targets.TARGETS if name != "hdf5"]
+)  # libhdf5 may hang: see tools/fuzz
 @pytest.mark.usefixtures("_checksums_believed")
 def test_a_parser_refuses_damaged_files_in_its_own_words(name: str) -> None:
     chance = random.Random(name)  # noqa: S311

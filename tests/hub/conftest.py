@@ -18,7 +18,7 @@ from tests.support.tokenizer import write_tokenizer
 
 @pytest.fixture(scope="session")
 def tf_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """What a TF-only repository holds: config, tokenizer, card, tf_model.h5. Not to be changed."""
+    """Make the files of a TF-only repository: config, tokenizer, card, tf_model.h5. Shared: do not change them."""
     directory = tmp_path_factory.mktemp("tf") / "roberta-tiny"
     directory.mkdir()
     for name in ("config.json", "tf_model.h5"):
@@ -30,7 +30,7 @@ def tf_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def validated(tf_directory: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """It, converted and validated. Not to be changed."""
+    """Convert and validate `tf_directory`. Shared: do not change it."""
     directory = tmp_path_factory.mktemp("pt") / "roberta-tiny"
     transcoder.convert(tf_directory, directory)
     assert transcoder.validate(tf_directory, directory, truth="numpy").passed
@@ -44,14 +44,14 @@ def directory(validated: Path, tmp_path: Path) -> Path:
 
 @pytest.fixture
 def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
-    """A Hub to talk to, and the environment of a user who has a token for it."""
+    """Start a Hub, and set the environment of a user who has a token for it."""
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     monkeypatch.setenv("HF_HOME", str(tmp_path / "hf"))
     with local_hub.serve() as served:
         monkeypatch.setenv("HF_ENDPOINT", served.url)
-        # Read once on import: nothing may ask elsewhere.
+        # The client reads it once, on import; no request may go to another host.
         template = constants.HUGGINGFACE_CO_URL_TEMPLATE.replace(constants.ENDPOINT, served.url)
         monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
         monkeypatch.setattr(constants, "ENDPOINT", served.url)
@@ -60,6 +60,6 @@ def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Hub]:
 
 @pytest.fixture
 def tf_repository(hub: Hub, tf_directory: Path) -> Hub:
-    """A Hub whose repository holds TensorFlow's files alone."""
+    """Start a Hub whose repository has TensorFlow's files only."""
     hub.repository(REPO, files(tf_directory))
     return hub

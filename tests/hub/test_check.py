@@ -29,7 +29,7 @@ Plant: TypeAlias = Callable[[Path], object]
 
 @pytest.fixture(scope="session")
 def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A directory without fault, in three shards, without a receipt: as anybody might have it. Not to be changed."""
+    """Make a directory without fault, in shards and without a receipt. Shared: do not change it."""
     root = tmp_path_factory.mktemp("check")
     source, directory = root / "source", root / "clean"
     source.mkdir()
@@ -93,7 +93,7 @@ def shard(directory: Path, number: int = 1) -> Path:
 
 
 def header(change: Callable[[dict[str, Any]], None]) -> Plant:
-    """Rewrite the first shard's header; its tensors stay where they are."""
+    """Rewrite the first shard's header, and leave its tensors in place."""
 
     def plant(directory: Path) -> None:
         data = shard(directory).read_bytes()
@@ -107,7 +107,7 @@ def header(change: Callable[[dict[str, Any]], None]) -> Plant:
 
 
 def resave(change: Callable[[dict[str, Any]], None], number: int = 1) -> Plant:
-    """Save a shard anew with other tensors, and leave the index as it was."""
+    """Save a shard again with other tensors, and leave the index as it is."""
 
     def plant(directory: Path) -> None:
         path = shard(directory, number)
@@ -148,7 +148,7 @@ def twice(directory: Path) -> None:
 
 
 def untied(directory: Path) -> None:
-    """One file, with an output embedding of its own that config.json does not allow."""
+    """Make one file, with a separate output embedding that config.json does not allow."""
     values = {name: array for path in directory.glob("*.safetensors") for name, array in load_file(path).items()}
     remove("*.safetensors")(directory)
     remove(INDEX)(directory)
@@ -287,7 +287,7 @@ def test_evidence_is_checked_where_there_is_some(tmp_path: Path) -> None:
     assert "R001" in codes(out)
 
 
-# Mending
+# Fixing
 
 
 @pytest.mark.parametrize(
@@ -295,7 +295,7 @@ def test_evidence_is_checked_where_there_is_some(tmp_path: Path) -> None:
     [(code, plant) for code, _, plant in FAULTS if RULES[code].fix is not None],
     ids=[f"{code}-{what}" for code, what, _ in FAULTS if RULES[code].fix is not None],
 )
-def test_what_can_be_mended_is_clean_afterwards(code: str, plant: Plant, directory: Path, clean: Path) -> None:
+def test_what_can_be_fixed_is_clean_afterwards(code: str, plant: Plant, directory: Path, clean: Path) -> None:
     plant(directory)
     result = check(directory, fix=True)
     assert code in {finding.code for finding in result.fixed}
@@ -305,7 +305,7 @@ def test_what_can_be_mended_is_clean_afterwards(code: str, plant: Plant, directo
     assert check(directory, fix=True).fixed == []
 
 
-def test_what_a_receipt_covers_is_never_mended(tmp_path: Path) -> None:
+def test_what_a_receipt_covers_is_never_fixed(tmp_path: Path) -> None:
     source, out = tmp_path / "source", tmp_path / "out"
     shutil.copytree(GOLDEN / CASE, source)
     edit("config.json", _name_or_path="/home/somebody/x")(source)
@@ -313,13 +313,13 @@ def test_what_a_receipt_covers_is_never_mended(tmp_path: Path) -> None:
     transcoder.convert(source, out)
     before = files(out)
     result = check(out, fix=True)
-    assert {finding.code for finding in result.fixed} == {"M005"}  # the card alone is not covered
+    assert {finding.code for finding in result.fixed} == {"M005"}  # only the card is not covered
     assert {finding.code: finding.fixable for finding in result.findings}["C014"] is False
     after = files(out)
     assert {name for name in after if after[name] != before.get(name)} == {"README.md"}
 
 
-def test_other_peoples_words_stay_when_a_card_is_mended(directory: Path) -> None:
+def test_the_text_of_a_card_stays_when_the_card_is_fixed(directory: Path) -> None:
     text = CARD.replace("library_name: transformers\n", "tags: [a, b] # mine\n")
     (directory / "README.md").write_text(text)
     check(directory, fix=True)
@@ -331,9 +331,7 @@ def test_other_peoples_words_stay_when_a_card_is_mended(directory: Path) -> None
 # The command
 
 
-def test_findings_are_shown_with_reason_and_remedy_and_decide_the_exit_code(
-    transcode: Transcode, directory: Path
-) -> None:
+def test_findings_show_reason_and_remedy_and_decide_the_exit_code(transcode: Transcode, directory: Path) -> None:
     assert transcode("check", directory).out.strip() == "no problems found"
     (directory / ".DS_Store").write_bytes(b"x")
     assert transcode("check", directory).code == 0  # a warning

@@ -1,4 +1,4 @@
-"""The whole road from a repository of TensorFlow's files to a pull request, and an upload that is interrupted."""
+"""Publishing, from a repository of TensorFlow's files to a pull request, and an interrupted upload."""
 
 import copy
 import hashlib
@@ -17,7 +17,7 @@ from tests.support.publishing import REPO, UPLOADED, clone, environment
 from transcoder.publishing.publish import prepare, upload
 
 
-def test_a_tf_only_repository_gets_a_pull_request_whose_clone_loads_bit_equal(
+def test_a_clone_of_the_pull_request_loads_bit_equal(
     tf_repository: Hub, tf_directory: Path, tmp_path: Path, transcode: Transcode
 ) -> None:
     out = tmp_path / "out"
@@ -46,7 +46,7 @@ def test_a_tf_only_repository_gets_a_pull_request_whose_clone_loads_bit_equal(
     own = AutoTokenizer.from_pretrained(tf_directory, local_files_only=True)
     assert tokenizer(text)["input_ids"] == own(text)["input_ids"]
     assert tokenizer.decode(tokenizer(text)["input_ids"], skip_special_tokens=True) == text
-    # Whoever downloaded it can check it, alone and with the source.
+    # A user who downloads it can verify it, with and without the source.
     assert transcode("verify-receipt", there).code == 0
     assert transcode("verify-receipt", there, "--source", tf_directory, "--truth", "numpy").code == 0
     found = transcode("check", there, "--json").json
@@ -75,7 +75,7 @@ def test_a_new_repository_is_created_and_holds_exactly_what_was_listed(
     assert {name: data for name, data in tree.items() if name in UPLOADED - {"README.md"}} == {
         name: data for name, data in files(directory).items() if name in UPLOADED - {"README.md"}
     }
-    # Once more: nothing to do, no second commit.
+    # A second run has nothing to do and makes no commit.
     again = transcode(*words).json
     assert again["published"]["unchanged"] is True
     assert {file["change"] for file in again["files"]} == {"same"}
@@ -160,4 +160,4 @@ def test_killed_in_mid_upload_and_run_again_it_ends_the_same(
     assert (done.revision, done.commit) == (undisturbed.revision, undisturbed.commit)
     assert done.unchanged is ((call, when) == ("commit", "after"))
     if (call, when) in {("store", "after"), ("commit", "before"), ("commit", "after")}:
-        assert set(hub.sent.values()) == {1}  # what had arrived was not sent again
+        assert set(hub.sent.values()) == {1}  # the client sends no file again that had arrived

@@ -61,7 +61,7 @@ def test_a_file_that_changed_since_the_validation_is_refused(
     assert hub.calls == []
 
 
-def test_a_file_that_nobody_validated_is_refused(hub: Hub, directory: Path, transcode: Transcode) -> None:
+def test_a_file_that_was_not_validated_is_refused(hub: Hub, directory: Path, transcode: Transcode) -> None:
     (directory / "added_tokens.json").write_text("{}")
     seen = transcode("publish", directory, "--repo", REPO)
     assert seen.code == 6

@@ -1,4 +1,4 @@
-"""`transcode verify-receipt`: whoever has a published directory can tell whether it is what was validated."""
+"""`transcode verify-receipt`: the owner of a published directory can check that it is what was validated."""
 
 import json
 import shutil
@@ -22,7 +22,7 @@ CASE = "roberta-model"
 
 @pytest.fixture(scope="session")
 def validated(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A golden case converted into shards and validated. Not to be changed."""
+    """Convert a golden case into shards and validate it. Shared: do not change it."""
     directory = tmp_path_factory.mktemp("evidence") / "model"
     transcoder.convert(GOLDEN / CASE, directory, max_shard_size="40kB")
     assert transcoder.validate(GOLDEN / CASE, directory, level=["weights", "load"]).passed
@@ -48,7 +48,7 @@ def test_the_report_names_every_file_with_its_digest(validated: Path) -> None:
     assert "transcode.json" in report["files"]
 
 
-def test_an_untouched_directory_passes_wherever_it_lies(transcode: Transcode, directory: Path, tmp_path: Path) -> None:
+def test_an_unchanged_directory_passes_wherever_it_is(transcode: Transcode, directory: Path, tmp_path: Path) -> None:
     moved = directory.rename(tmp_path / "elsewhere")
     (moved / "README.md").write_text("# Mine\n")
     (moved / ".gitattributes").write_text("* text\n")
@@ -75,7 +75,7 @@ def shard(directory: Path) -> Path:
 
 
 def resave(directory: Path) -> None:
-    """The same tensors, in a file of other bytes."""
+    """Write the same tensors into a file of other bytes."""
     save_file(load_file(shard(directory)), shard(directory), metadata={"format": "pt", "by": "somebody"})
 
 
@@ -99,7 +99,7 @@ def test_each_change_is_seen_in_its_file(
     change(directory)
     seen = transcode("verify-receipt", directory, "--json")
     if name == "transcode.json" and seen.json.get("error"):
-        assert seen.code == 6  # not even JSON any more
+        assert seen.code == 6  # it is no longer JSON
         return
     assert {file["name"]: file["verdict"] for file in seen.json["files"]}[name] == verdict
     good = verdict == "not covered"
@@ -113,7 +113,7 @@ def test_a_pointer_of_git_lfs_is_called_so(transcode: Transcode, directory: Path
 
 
 def test_a_receipt_that_was_rewritten_to_fit_other_weights_is_not_believed(directory: Path) -> None:
-    """A tensor was changed, and the report with it: the receipt knows better."""
+    """A tensor and the report are changed; the receipt still has the right digest."""
     flip(shard(directory).name)(directory)
     report = json.loads((directory / "validation.json").read_text())
     name = shard(directory).name

@@ -63,7 +63,7 @@ def test_of_two_alternatives_the_source_has_one(write: Write) -> None:
     assert "a second rule" in problem.found
 
 
-def test_of_three_alternatives_two_are_one_too_many_and_the_third_is_not_missed(write: Write) -> None:
+def test_two_of_three_alternatives_are_one_problem(write: Write) -> None:
     parts = "".join(f"  {name}: [{{from: {name}, to: t, shape: [1]}}]\n" for name in "abc")
     path = write(f'parts:\n{parts}architectures: {{M: {{parts: ["a | b | c"]}}}}\n')
     (problem,) = refused(path, {"a": (1,), "c": (1,)})
@@ -79,7 +79,10 @@ parts:
 architectures: {M: {parts: ["new | old?", "filled?"]}}
 """
     path = write(text)
-    assert [spec.name for spec in fitted(path, {"b": (1,)}).specs] == ["t", "f"]  # what needs no variable is not absent
+    assert [spec.name for spec in fitted(path, {"b": (1,)}).specs] == [
+        "t",
+        "f",
+    ]  # a part without variables is there
     assert fitted(path, {"b": (1,)}).notes == ("of new and old the source has old",)
     assert [spec.name for spec in fitted(path, {}).specs] == ["f"]
     assert fitted(path, {}).notes == ("the source has no new: the output has none either",)

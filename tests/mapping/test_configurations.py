@@ -67,7 +67,7 @@ def test_tables_in_tables_are_taken_to_the_eighth_level() -> None:
     assert (settled, levels) == ({}, 8)
 
 
-def test_of_several_mappings_that_is_chosen_which_knows_most_variables_and_under_which_names(write: Write) -> None:
+def test_the_mapping_that_covers_most_variables_is_chosen(write: Write) -> None:
     def one(prefix: str) -> str:
         rules = [f"{{from: {prefix}/{name}, to: {name}, shape: [n]}}" for name in "abc"]
         return one_rule("\n    - ".join(rules), "config: {n: 1}")

@@ -64,7 +64,7 @@ def test_what_is_refused_of_an_expression_is_said(expression: str, said: str) ->
         evaluate(expression, {**NAMES, "many": many, "long": long, "huge": 1 << 63})
 
 
-def test_a_fault_deep_in_an_expression_is_told_by_itself() -> None:
+def test_a_fault_deep_in_an_expression_is_reported_by_itself() -> None:
     with pytest.raises(ExpressionError, match=r"^'text.m' is not defined here$"):
         value_of("n + (2 * text.m)", NAMES)
     with pytest.raises(ExpressionError, match=r"^'n // \(n - 3\)': .*by zero$"):
@@ -88,7 +88,7 @@ def test_an_expression_a_name_and_what_a_message_quotes_have_an_end() -> None:
         holds("n", {"n": 1 << 63})
 
 
-def test_a_condition_tells_what_values_it_asks_for() -> None:
+def test_a_condition_lists_the_values_that_it_asks_for() -> None:
     asked = expressions.tested_values(
         "mode == 'a' and (n in [1, 2] or flag != true) and kind not in ['b'] and n == size and n > 7"
     )

@@ -13,7 +13,7 @@ from transcoder.mapping.expressions import Value
 from transcoder.tensors import BY_NAME, TensorSpec
 
 
-def test_ones_own_file_overrides_a_part_and_adds_a_drop(write: Write) -> None:
+def test_a_custom_file_overrides_a_part_and_adds_a_drop(write: Write) -> None:
     text = """
 extends: roberta
 parts:
@@ -35,7 +35,7 @@ drop:
     assert [label for label, _ in own.files] == [*(label for label, _ in shipped.files), "own.yaml"]
 
 
-def test_a_file_beside_may_be_extended_and_constants_and_defaults_are_ones_own(write: Write) -> None:
+def test_a_file_beside_can_be_extended_with_other_constants(write: Write) -> None:
     write(one_rule('{from: "{base}/v", to: "t{n}", shape: [n]}', "let: {base: a}\nconfig: {n: 1}"), "base.yaml")
     path = write("extends: base.yaml\nlet: {base: b}\nconfig: {n: 2}\n")
     assert fitted(path, {"b/v": (2,)}).specs == (TensorSpec("t2", BY_NAME["float32"], (2,)),)
@@ -84,7 +84,7 @@ def inside(text: str, config: dict[str, Value]) -> str:
     return f"config: {config}\n{EMPTY_PART}architectures:\n  M: {{parts: [p], models: [{text}]}}\n"
 
 
-def test_a_model_inside_keeps_its_alternatives_and_by_default_its_first_class(write: Write) -> None:
+def test_a_model_inside_keeps_its_alternatives_and_its_first_class(write: Write) -> None:
     mapping = load_mapping(write(inside("{config: c, at: {to: inner}}", {"c": {"model_type": "opt"}})))
     table = expand(mapping, "M", mapping.config)
     shipped = load_mapping("opt")
@@ -106,7 +106,7 @@ def test_models_inside_models_end_at_the_third(write: Write) -> None:
         expand(three, "M", three.config)
 
 
-def test_what_is_wrong_with_a_model_inside_is_said_of_it_and_with_its_place(write: Write) -> None:
+def test_a_problem_of_a_model_inside_names_the_model_and_its_line(write: Write) -> None:
     (problem,) = mistakes(inside("{config: c}", {"c": {"model_type": "bert", "hidden_size": "768"}}), write)
     assert problem.where == "own.yaml:4: c: hidden_size"
     (problem,) = mistakes(inside("{mapping: bert, let: {base: 1}}", {"hidden_size": "768"}), write)

@@ -15,9 +15,9 @@ from transcoder.mapping import (
 )
 
 BAD = Path(__file__).with_name("bad")
-# One mistake in each: the line has the mark, and behind it a part of what is said of it.
+# Each has one mistake. The mark is on its line, followed by a part of the message.
 FILES = sorted(path.stem for path in BAD.iterdir())
-ENDLESS = f"parts:\n  p: {'[' * 400_000} {CULPRIT} nest\n"  # no file: it would be larger than all the others together
+ENDLESS = f"parts:\n  p: {'[' * 400_000} {CULPRIT} nest\n"  # too large for a file of the repository
 
 
 def test_no_file_with_a_mistake_is_missing() -> None:
@@ -83,7 +83,7 @@ def test_a_mapping_that_is_not_there_is_refused(name: str) -> None:
     assert "roberta" in str(caught.value)
 
 
-def test_an_unknown_model_or_architecture_is_refused_with_the_nearest() -> None:
+def test_an_unknown_model_or_class_is_refused_with_the_closest_match() -> None:
     with pytest.raises(MappingError, match="did you mean roberta"):
         find_mappings("robertta", None)
     with pytest.raises(MappingError, match="no model_type"):

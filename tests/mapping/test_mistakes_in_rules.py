@@ -69,7 +69,7 @@ RULES = {
     "a key that is a list": ("{[from]: v, to: t, shape: [1]}", "the key a list"),
     "an expression without end": (f"{{from: v, to: t, shape: [{'n+' * 200}n]}}", "characters"),
 }  # fmt: skip
-VALUES = {  # what only config.json's values show
+VALUES = {  # mistakes that only the values of config.json show
     "a condition that is none": ("{from: v, to: t, shape: [1], when: n}", "neither true nor false"),
     "an unknown name in a loop": ("{from: v, to: t, shape: [1], for: {i: layers}}", "'layers' is not defined"),
     "an unknown name in a shape": ("{from: v, to: t, shape: [2 * width]}", "'width' is not defined"),

@@ -49,9 +49,7 @@ def test_a_list_of_variables_is_put_together_by_concat(write: Write, tmp_path: P
     assert np.array_equal(made(path, {"x/a": a, "x/b": b}, tmp_path / "out")["t"].numpy(), np.concatenate([a, b], axis))
 
 
-def test_what_stands_before_concat_is_done_to_each_and_what_stands_behind_to_the_whole(
-    write: Write, tmp_path: Path
-) -> None:
+def test_operations_before_concat_apply_to_each_later_ones_to_the_whole(write: Write, tmp_path: Path) -> None:
     rule = "{from: [a, b], to: t, shape: [15], ops: [{transpose: [1, 0]}, {concat: 0}, {reshape: [15]}]}"
     a, b = ramp(3, 2), ramp(3, 3)
     wanted = np.concatenate([a.T, b.T]).reshape(15)

@@ -11,7 +11,7 @@ from transcoder.mapping import (
 )
 
 
-def test_at_for_when_and_let_say_which_rules_there_are(write: Write) -> None:
+def test_at_for_when_and_let_decide_which_rules_there_are(write: Write) -> None:
     text = """
 let: {base: enc, root: "model."}
 config: {layers: 2, kind: a, flag: false, size: 4}
@@ -42,7 +42,7 @@ architectures:
     assert [a.sources for a in table.assignments][2] == ("enc/layer_0/one/k",)
 
 
-def test_conditions_tell_true_from_one(write: Write) -> None:
+def test_conditions_distinguish_true_from_one(write: Write) -> None:
     path = write(one_rule("{from: v, to: t, shape: [1], when: {n: 1}}", "config: {n: 0}"))
     assert [len(expand(load_mapping(path), "M", {"n": n}).assignments) for n in (1, True, 0)] == [1, 0, 0]
 
@@ -161,7 +161,7 @@ def test_a_larger_table_is_refused_once(write: Write, text: str, found: list[str
     assert [f"{problem.where}: {problem.found}" for problem in mistakes(text, write)] == found
 
 
-def test_a_loops_name_hides_a_config_key_in_its_rule_only_and_each_turn_begins_anew(write: Write) -> None:
+def test_the_name_of_a_loop_hides_a_config_key_in_its_own_rule_only(write: Write) -> None:
     loops = '{from: "{k}", to: "{i}.{k}", shape: [k], for: {i: k - 4, k: k - 4}}'
     after = '{from: "after{k}", to: after, shape: [k]}'
     mapping = load_mapping(write(one_rule(f"{loops}\n    - {after}", "config: {k: 6}")))

@@ -1,4 +1,4 @@
-"""Every mapping that ships is sound, and `lint` finds what is not."""
+"""Every shipped mapping is sound, and `lint` finds the faults of one that is not."""
 
 import pytest
 
@@ -40,7 +40,7 @@ architectures:
     assert "t made 2 times" in found
 
 
-def test_lint_ends_though_a_mapping_asks_for_every_architecture_under_every_condition(write: Write) -> None:
+def test_lint_ends_on_a_mapping_with_too_many_combinations(write: Write) -> None:
     text = f"""
 config: {{n: 1, layers: 500}}
 parts:

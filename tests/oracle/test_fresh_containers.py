@@ -1,4 +1,4 @@
-"""Containers that TensorFlow and Keras write anew, of random values, are read as they read them."""
+"""Containers that TensorFlow and Keras write with fresh random values are read as they read them."""
 
 import os
 import secrets
@@ -18,7 +18,7 @@ PYTHON = os.environ.get("TRANSCODE_REFERENCE_PYTHON", "")
 
 @pytest.fixture(scope="module")
 def fresh(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every case anew, of random values and with tensors larger than blocks and chunks."""
+    """Make every case again, with random values and with tensors larger than blocks and chunks."""
     directory = tmp_path_factory.mktemp("fresh")
     seed = secrets.randbelow(1 << 31)
     print(f"fresh containers of seed {seed}")

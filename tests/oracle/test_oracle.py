@@ -1,4 +1,4 @@
-"""TensorFlow itself is asked: the forward pass of every golden case, fresh random models, the golden files anew.
+"""TensorFlow itself runs: the forward pass of every golden case, fresh random models, the golden files again.
 
 Needs the pinned reference environment that tools/environment/reference.py builds; TRANSCODE_REFERENCE_PYTHON names its
 Python. `.ci/run` sets it.
@@ -85,7 +85,7 @@ def test_a_wrong_tensor_is_seen_by_tensorflow_too(
 
 # Every family
 
-# Level `forward` on golden models. What it can't do of others yet is in docs/validation.md.
+# Level `forward` on golden models. docs/validation.md lists what it cannot do yet.
 FORWARD = (
     "albert", "bart", "bert", "blenderbot", "blip", "camembert", "clip", "convbert", "convnext", "ctrl", "cvt",
     "data2vec-vision", "deberta", "deit", "distilbert", "dpr", "electra", "flaubert", "funnel", "gpt2", "gptj",
@@ -94,7 +94,7 @@ FORWARD = (
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if model.partition("/")[0] in FORWARD])
-def test_a_golden_model_of_a_family_gives_tensorflows_outputs_to_the_validator(
+def test_a_golden_model_of_a_family_passes_with_tensorflows_truth(
     model: str, transcode: Transcode, tmp_path: Path
 ) -> None:
     if not hasattr(transformers, model.rpartition("/")[2]):
@@ -110,7 +110,7 @@ def test_a_golden_model_of_a_family_gives_tensorflows_outputs_to_the_validator(
 
 @pytest.fixture(scope="module")
 def matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model of every TensorFlow class of transformers 4, each in all containers but SavedModel."""
+    """Make a tiny model of every TensorFlow class of transformers 4, in all containers but SavedModel."""
     directory = tmp_path_factory.mktemp("matrix")
     reference("-m", "tools.golden.matrix", directory)
     return directory
@@ -140,7 +140,7 @@ def test_a_familys_golden_files_are_what_their_generator_makes(family: str, fami
         found, wanted = (json.loads((root / name).read_text()) for root in (new, old))
         assert found.keys() == wanted.keys()
         missed = json.loads((old / name).with_name("facts.json").read_text())["missing_keys"]
-        for tensor in found.keys() - set(missed):  # what the loader missed is as random as PyTorch makes it there
+        for tensor in found.keys() - set(missed):  # PyTorch initialises randomly what the loader missed
             assert found[tensor] == wanted[tensor], tensor
 
 

@@ -44,30 +44,28 @@ architectures: {M: {parts: [p]}}
 
 
 def nearest(path: Path, shapes: Shapes, variable: str) -> list[bool]:
-    """Whether a missing variable's problem, and a superfluous one's, name the close match."""
+    """Return whether the problems of a missing and of an unknown variable name a close match."""
     problems = {problem.where: problem.found for problem in refused(path, shapes)}
     return ["did you mean" in problems[f"source: variable {variable}a"],
             "which is missing" in problems[f"source: variable {variable}b"]]  # fmt: skip
 
 
 @pytest.mark.parametrize(("length", "wanted"), [(12, True), (300, True), (301, False)])
-def test_of_a_slip_in_a_name_both_sides_are_told_unless_it_is_very_long(
-    write: Write, length: int, wanted: bool
-) -> None:
+def test_a_misspelt_name_is_shown_on_both_sides_unless_it_is_very_long(write: Write, length: int, wanted: bool) -> None:
     name = "v" * (length - 1)
     path = write(one_rule(f"{{from: {name}a, to: t, shape: [1]}}"))
     assert nearest(path, {f"{name}b": (1,)}, name) == [wanted, wanted]
 
 
 @pytest.mark.parametrize(("others", "wanted"), [(99, True), (100, False)])
-def test_where_a_hundred_names_are_wrong_no_slip_is_looked_for(write: Write, others: int, wanted: bool) -> None:
+def test_with_a_hundred_wrong_names_no_close_match_is_searched(write: Write, others: int, wanted: bool) -> None:
     loop = f'{{from: "{{i}}", to: "{{i}}", shape: [1], for: {{i: {others}}}}}'
     path = write(one_rule(f"{loop}\n    - {{from: dense/kernel_a, to: t, shape: [1]}}"))
     assert nearest(path, {"dense/kernel_b": (1,)}, "dense/kernel_") == [True, wanted]
 
 
 @pytest.mark.parametrize(("others", "wanted"), [(4999, True), (5000, False)])
-def test_among_five_thousand_names_no_slip_is_looked_for(write: Write, others: int, wanted: bool) -> None:
+def test_among_five_thousand_names_no_close_match_is_searched(write: Write, others: int, wanted: bool) -> None:
     path = write(one_rule("{from: dense/kernel_a, to: t, shape: [1]}"))
     shapes: Shapes = {"dense/kernel_b": (1,), **{str(i): (1,) for i in range(others)}}
     assert nearest(path, shapes, "dense/kernel_") == [wanted, True]
@@ -77,9 +75,7 @@ def test_among_five_thousand_names_no_slip_is_looked_for(write: Write, others: i
     ("missing", "hint"),
     [(4999, "they fit N: pass --architecture"), (5000, "too many mismatches to try other architectures")],
 )
-def test_another_architecture_that_fits_is_named_or_it_is_said_that_none_was_tried(
-    write: Write, missing: int, hint: str
-) -> None:
+def test_an_architecture_that_fits_is_named_unless_too_much_is_missing(write: Write, missing: int, hint: str) -> None:
     text = """
 parts:
   p: [{from: "{i}", to: "{i}", shape: [1], for: {i: n}}]
@@ -98,7 +94,7 @@ def test_a_name_too_long_to_compare_hides_no_other(write: Write) -> None:
     assert nearest(path, {"dense/kernel_b": (1,), "dense/kernel_" * 50: (1,)}, "dense/kernel_") == [True, True]
 
 
-def test_a_wrong_shape_is_told_with_what_the_operations_make_of_it(write: Write) -> None:
+def test_a_wrong_shape_is_shown_before_and_after_the_operations(write: Write) -> None:
     rule = "{from: v, to: t, shape: [2, 2]%s}"
     (plain,) = refused(write(one_rule(rule % "")), {"v": (2, 3)})
     (turned,) = refused(write(one_rule(rule % ", transpose: [1, 0]")), {"v": (2, 3)})

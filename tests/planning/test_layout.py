@@ -1,4 +1,4 @@
-"""A shard of ours is, byte for byte, what the safetensors library writes; shards and index hold the whole set."""
+"""A shard is byte-identical to what the safetensors library writes; shards and index have the whole set."""
 
 import json
 import math
@@ -41,7 +41,7 @@ def contents(specs: list[TensorSpec]) -> dict[str, bytes]:
 
 
 def assembled(shard: Shard, data: dict[str, bytes]) -> bytes:
-    """The file that a layout means."""
+    """Build the file that a layout describes."""
     file = bytearray(shard.header).ljust(shard.size, b"\xff")
     for name, offset in shard.offsets.items():
         file[offset : offset + len(data[name])] = data[name]
@@ -79,11 +79,11 @@ def test_a_file_is_what_safetensors_numpy_writes(specs: list[TensorSpec]) -> Non
 
 @given(some_specs(20), st.integers(1, 400))
 @settings(deadline=None)
-def test_shards_hold_the_whole_set_in_order_and_none_is_larger_than_allowed(specs: list[TensorSpec], most: int) -> None:
+def test_shards_hold_the_whole_set_in_order_within_the_size_limit(specs: list[TensorSpec], most: int) -> None:
     shards = lay_out(specs, most)
     data = contents(specs)
     size = {spec.name: spec.nbytes for spec in specs}
-    # By the plan's order: a shard is a run of it.
+    # A shard is a run of tensors in the plan's order.
     at = 0
     for shard in shards:
         run = specs[at : at + len(shard.offsets)]

@@ -35,7 +35,7 @@ def test_slices_that_tile_their_variable_are_taken(write: Write) -> None:
         looped(6, 2, "0", "6"),  # twice the whole
         looped(2, 4, "2 * i", "2 * i + 2"),  # beyond the end
         looped(2, 3, "2 * i", "2 * i + 2", axis=1),  # along an axis that is shorter
-        looped(2, 3, "2 * i", "2 * i + 2", axis=5),  # along an axis that is none
+        looped(2, 3, "2 * i", "2 * i + 2", axis=5),  # along an axis that does not exist
         one_rule("{from: v, to: t, shape: [2, 2], slice: {axis: 0, start: 0, stop: 2}}"),
         one_rule("{from: v, to: t, shape: [0, 2], slice: {axis: 0, start: 2, stop: 2}}"),
         one_rule("{from: v, to: t, shape: [1, 2], slice: {axis: 7, start: 0, stop: 1}}"),

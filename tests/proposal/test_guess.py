@@ -1,4 +1,4 @@
-"""A mapping proposed for an unknown architecture: right where it says something, and silent where it can't know."""
+"""A mapping proposed for an unsupported architecture: what it states is right, and what it cannot know is left open."""
 
 import json
 from pathlib import Path
@@ -17,9 +17,9 @@ from transcoder.mapping import expand, load_mapping
 from transcoder.proposal.match import Kind, match_names
 from transcoder.repository.skeleton import state_dict_of
 
-# Not decided by names and shapes: weight norm's halves are `weight_g` and `weight_v` here, `original0` and 1 there.
+# Names and shapes do not decide these. Weight norm's halves are `weight_g` and `weight_v`, or `original0` and 1.
 OPEN = ("parametrizations.weight.original",)
-# Where the name misleads, as it does transformers 4's own loader: TensorFlow adds predictions/decoder/bias.
+# The name misleads, transformers 4's loader too: TensorFlow adds predictions/decoder/bias.
 MISLED = {"predictions.bias"}
 
 
@@ -39,7 +39,7 @@ def test_what_is_proposed_for_a_known_family_is_what_its_mapping_says(model: str
                 assert wanted[target].sources == (match.source.name(numbers),)
                 told = match.op.replace(": ", "").replace("cast", "cast[") + "]" * match.op.startswith("cast")
                 found = "".join(str(op) for op in wanted[target].ops)
-                one_axis = sum(extent > 1 for extent in wanted[target].shape) <= 1  # however it turns, it is the same
+                one_axis = sum(size > 1 for size in wanted[target].shape) <= 1  # any transposition gives the same
                 assert one_axis or told == found, target
     left = {each.target.name(numbers) for each in guessed.open for numbers in each.target.numbers}
     assert not [name for name in left & wanted.keys() if not any(part in name for part in OPEN)]
@@ -56,14 +56,14 @@ def test_equal_candidates_are_left_open() -> None:
     assert len(guessed.unused) == 2
 
 
-def test_a_square_matrix_that_is_no_kernel_is_never_called_sure() -> None:
+def test_a_square_matrix_that_is_no_kernel_is_marked_as_doubtful() -> None:
     square: Kind = ("float32", (4, 4))
     (match,) = match_names({"m/projection/w": square}, {"projection.w": square}).matches
     assert match.op == ""
     assert "does not show" in match.doubt
 
 
-def test_a_file_of_ones_own_model_is_a_target(tmp_path: Path, transcode: Transcode) -> None:
+def test_a_file_of_a_custom_model_is_a_target(tmp_path: Path, transcode: Transcode) -> None:
     module = torch.nn.Sequential(torch.nn.Linear(3, 4), torch.nn.BatchNorm1d(4), torch.nn.Linear(4, 2))
     save_file(module.state_dict(), tmp_path / "target.safetensors", {"format": "pt"})
     model = FAMILIES / "roberta"
@@ -80,7 +80,7 @@ def test_a_file_of_ones_own_model_is_a_target(tmp_path: Path, transcode: Transco
 
 
 def write_tf(path: Path) -> None:
-    """A little model in TensorFlow's layout: two dense layers and a batch normalisation between them."""
+    """Write a small model in TensorFlow's layout: two dense layers and a batch normalisation between them."""
     import safetensors.numpy
 
     random = np.random.default_rng(0)
@@ -113,7 +113,7 @@ def test_an_unknown_family_is_proposed_for_without_being_asked(tmp_path: Path, t
 
 
 @pytest.mark.parametrize("target", ["NoSuchModel", "missing.safetensors"])
-def test_a_target_that_is_none_is_refused(target: str, transcode: Transcode) -> None:
+def test_a_target_that_does_not_exist_is_refused(target: str, transcode: Transcode) -> None:
     seen = transcode("mapping", "init", FAMILIES / "t5" / "T5ForConditionalGeneration", "--target", target)
     assert seen.code == 4
     assert target in seen.err

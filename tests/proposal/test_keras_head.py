@@ -1,4 +1,4 @@
-"""Keras models around a transformer: docs/keras-models.md is run as it stands, against Keras' predictions."""
+"""Keras models around a transformer: docs/keras-models.md is run as it is, and compared with Keras' predictions."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ GOLDEN = ROOT / "tests" / "golden" / "keras-head"
 
 
 def blocks() -> list[tuple[str, str]]:
-    """The fenced blocks of the document, in order: (language, text)."""
+    """Return the fenced blocks of the document, in order: (language, text)."""
     text = (ROOT / "docs" / "keras-models.md").read_text(encoding="utf-8")
     return re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
 @pytest.mark.filterwarnings("default", "ignore::ResourceWarning")
-def test_the_documented_road_of_a_keras_model_into_pytorch_gives_kerass_own_predictions(
+def test_the_guide_to_keras_models_gives_the_predictions_of_keras(
     tmp_path: Path, transcode: Transcode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -44,7 +44,7 @@ def test_the_documented_road_of_a_keras_model_into_pytorch_gives_kerass_own_pred
         elif kind == "yaml":
             made = (tmp_path / "score.yaml").read_text(encoding="utf-8")
             assert made.endswith(text), "the document shows what `mapping init` writes"
-    gc.collect()  # what a program leaves open, it leaves to the end of its process
+    gc.collect()  # close what the program left open, as the end of a process would
     assert kinds.count("python") == 2
     assert (tmp_path / "classifier-pt" / "model.safetensors").stat().st_size > 0
 

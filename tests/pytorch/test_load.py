@@ -1,4 +1,4 @@
-"""`transcoder.load`: what it puts into PyTorch models is what from_pretrained puts there, and nothing else will do."""
+"""`transcoder.load` puts into PyTorch models what from_pretrained puts there, and refuses anything else."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def bits(tensor: torch.Tensor) -> Any:
 
 
 def assert_same(found: Any, wanted: Any) -> None:
-    """The same state dict to the bit, the same buffers, the same tensors tied."""
+    """Check that two models have bit-equal state dicts, equal buffers, and the same tied tensors."""
     a, b = found.state_dict(), wanted.state_dict()
     assert list(a) == list(b)
     for name, tensor in a.items():
@@ -46,9 +46,7 @@ def assert_same(found: Any, wanted: Any) -> None:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_loaded_model_is_what_from_pretrained_makes_of_the_converted_directory(
-    case: str, converted: dict[str, Path]
-) -> None:
+def test_a_loaded_model_equals_from_pretrained_of_the_output(case: str, converted: dict[str, Path]) -> None:
     kind = getattr(transformers, architecture(case))
     model = transcoder.load(GOLDEN / case, kind)
     assert isinstance(model, kind)
@@ -62,11 +60,11 @@ def test_a_loaded_model_is_what_from_pretrained_makes_of_the_converted_directory
         "blip",  # ties what differs in the file: untied, as from_pretrained does
         "distilbert",  # sines for positions, which no file has
         "esm",  # every layer's frequencies become one buffer
-        "mt5",  # an output embedding of its own
+        "mt5",  # a separate output embedding
         "swin",  # tables in the file that the class makes itself
     ],
 )
-def test_families_with_quirks_are_what_from_pretrained_makes_of_them(family: str, tmp_path: Path) -> None:
+def test_families_with_quirks_equal_from_pretrained_of_the_output(family: str, tmp_path: Path) -> None:
     (case,) = (path for path in (GOLDEN / "families" / family).iterdir() if path.is_dir())
     kind = getattr(transformers, case.name)
     transcoder.convert(case, tmp_path / "out")
@@ -158,7 +156,7 @@ def test_without_a_model_it_is_a_state_dict_that_reads_on_demand(converted: dict
 # Strictness
 
 
-def test_what_the_class_lacks_and_what_the_source_lacks_is_an_error_that_names_all() -> None:
+def test_all_that_class_and_source_lack_is_named_in_one_error() -> None:
     with pytest.raises(transcoder.PlanError) as caught:
         transcoder.load(MODEL, transformers.RobertaForSequenceClassification)
     text = str(caught.value)
@@ -221,7 +219,7 @@ def test_what_is_no_model_is_a_usage_error(model: Any) -> None:
         transcoder.load(MODEL, model)
 
 
-def test_an_auto_class_without_a_class_for_the_config_is_an_error_that_says_so() -> None:
+def test_an_auto_class_with_no_class_for_the_config_is_refused() -> None:
     with pytest.raises(transcoder.PlanError, match="AutoModelForImageClassification has no class"):
         transcoder.load(MODEL, transformers.AutoModelForImageClassification)
 
@@ -258,11 +256,11 @@ def test_tied_weights_that_differ_are_untied(source: Callable[[str], Path], tmp_
     assert np.array_equal(model.get_input_embeddings().weight.detach().numpy() * 2, own[0])
 
 
-# A module of one's own
+# A custom module
 
 
 class ScoreModel(torch.nn.Module):  # type: ignore[misc]  # torch is not followed
-    """The module of docs/keras-models.md."""
+    """Return the module of docs/keras-models.md."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -276,7 +274,7 @@ class ScoreModel(torch.nn.Module):  # type: ignore[misc]  # torch is not followe
         return self.scores(torch.relu(self.hidden(pooled)))
 
 
-def test_a_module_of_ones_own_is_filled_in_place_and_predicts_what_keras_predicted(tmp_path: Path) -> None:
+def test_a_custom_module_is_filled_in_place_and_predicts_as_keras_did(tmp_path: Path) -> None:
     weights = GOLDEN / "keras-head" / "dense" / "weights.h5"
     mapping = tmp_path / "score.yaml"
     mapping.write_text(propose_mapping(weights, architecture="ScoreModel").yaml)
@@ -292,7 +290,7 @@ def test_a_module_of_ones_own_is_filled_in_place_and_predicts_what_keras_predict
     assert optimizer.param_groups[0]["params"][0] is next(module.parameters())
 
 
-def test_what_a_module_of_ones_own_lacks_is_an_error(tmp_path: Path) -> None:
+def test_what_a_custom_module_lacks_is_an_error(tmp_path: Path) -> None:
     weights = GOLDEN / "keras-head" / "dense" / "weights.h5"
     mapping = tmp_path / "score.yaml"
     mapping.write_text(propose_mapping(weights, architecture="ScoreModel").yaml)
@@ -333,4 +331,4 @@ def test_no_weight_is_in_memory_twice(source: Callable[[str], Path]) -> None:
     assert done.returncode == 0, done.stderr
     peak, size = map(int, done.stdout.split())
     assert size > 66_000_000
-    assert peak < size + 8_000_000 + 12_000_000  # the model, the budget, and what Python and torch take besides
+    assert peak < size + 8_000_000 + 12_000_000  # the model, the budget, and the overhead of Python and torch

@@ -18,7 +18,7 @@ from transcoder.sources.remote import retry
 
 @pytest.fixture(autouse=True)
 def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """How long each wait before another attempt would have been; none is waited for."""
+    """Return how long each wait before another attempt would take; no test waits."""
     found: list[float] = []
     monkeypatch.setattr(retry, "sleep", found.append)
     return found
@@ -26,7 +26,7 @@ def waits(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 
 @pytest.fixture(scope="module")
 def some_megabytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """roberta-model with larger layers, as Keras lays it out: 6 MB in 39 variables."""
+    """Write roberta-model with larger layers, as Keras lays it out: 6 MB in 39 variables."""
     directory = tmp_path_factory.mktemp("larger")
     config = json.loads((MODEL / "config.json").read_text())
     config |= {key: LARGER[value] for key, value in config.items() if isinstance(value, int) and value in LARGER}
@@ -58,7 +58,7 @@ def site(tmp_path: Path) -> Iterator[Site]:
 
 @pytest.fixture
 def larger(some_megabytes: Path, site: Site) -> str:
-    """The URL of a file of some megabytes."""
+    """Return the URL of a file of some megabytes."""
     for file in some_megabytes.iterdir():
         (site.root / file.name).write_bytes(file.read_bytes())
     return f"{site.url}/tf_model.h5"

@@ -12,13 +12,11 @@ from tests.support.paths import GOLDEN
 from tests.support.remote_models import MODEL, PARTS, WHOLE, made, variables
 from tests.support.s3 import Bucket
 from transcoder import SourceError, open_source
-from transcoder.sources import containers
+from transcoder.sources.formats import FORMATS
 
 
 @pytest.mark.parametrize("kind", [*SAME_MODEL_CASES, *WHOLE])
-def test_a_directory_on_s3_converts_to_the_bytes_of_the_same_directory_on_disk(
-    kind: str, bucket: Bucket, tmp_path: Path
-) -> None:
+def test_a_directory_on_s3_converts_to_the_bytes_of_the_disk(kind: str, bucket: Bucket, tmp_path: Path) -> None:
     (tmp_path / "src").mkdir()
     directory = made(kind, tmp_path / "src")
     transcoder.convert(directory, tmp_path / "disk")
@@ -26,7 +24,7 @@ def test_a_directory_on_s3_converts_to_the_bytes_of_the_same_directory_on_disk(
     assert files(tmp_path / "s3") == files(tmp_path / "disk")
 
 
-@pytest.mark.parametrize("case", sorted({case for container in containers.CONTAINERS for case in container.golden}))
+@pytest.mark.parametrize("case", sorted({case for each in FORMATS for row in each.docs for case in row.golden}))
 def test_every_container_is_read_from_s3_as_from_disk(case: str, bucket: Bucket) -> None:
     directory = GOLDEN / case if (GOLDEN / case).is_dir() else GOLDEN / "containers" / case
     assert variables(bucket.put(directory, f"golden/{case}")) == variables(directory)

@@ -68,7 +68,7 @@ def test_hardly_more_than_the_files_size_is_transferred_from_a_web_server(
 def test_an_array_of_an_archive_is_fetched_once(deflated: bool, site: Site) -> None:
     path = numpy_archive(site.root / "weights.npz", deflated=deflated)
     variables(f"{site.url}/weights.npz")
-    assert site.sent < 1.25 * path.stat().st_size  # with the blocks in which headers lie
+    assert site.sent < 1.25 * path.stat().st_size  # including the blocks that have headers
     assert len(site.requests) < 60
 
 
@@ -85,7 +85,7 @@ def test_a_variable_that_is_read_in_pieces_is_fetched_in_few_requests(site: Site
     assert site.sent < 1.02 * array.nbytes
 
 
-def test_small_files_come_from_a_server_without_ranges_too_and_large_ones_are_refused(
+def test_a_server_without_ranges_gives_small_files_only(
     site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     site.root = MODEL
@@ -137,7 +137,7 @@ def test_secrets_of_a_url_appear_nowhere(site: Site, tmp_path: Path, transcode: 
 
 
 def test_no_garbage_is_collected_while_libhdf5_reads_through_a_connection(larger: str, site: Site) -> None:
-    """h5py's own would wait, in the thread that fetches, for the lock that its reader holds."""
+    """h5py's collection would wait, in the fetching thread, for the lock that its reader has."""
     collecting: list[bool] = []
     site.fault = lambda request: collecting.append(gc.isenabled()) if request.start else None
     open_source(larger).close()

@@ -14,7 +14,7 @@ from tests.support.same_model import SAME_MODEL_BY_KIND
 
 @pytest.fixture
 def copied(tmp_path: Path) -> Callable[[str], Path]:
-    """A golden container of one's own."""
+    """Return a function that copies a golden container, for a test to change."""
 
     def copy(kind: str) -> Path:
         path = SAME_MODEL_BY_KIND[kind]
@@ -30,7 +30,7 @@ def copied(tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def refused(transcode: Transcode, tmp_path: Path) -> Refused:
-    """Converts a RoBERTa that must be refused as a source: exit 3, all words in the message, nothing written."""
+    """Return a function that converts a RoBERTa which must be refused: exit 3, all words in the message, no output."""
 
     def run(source: Path, *words: str) -> str:
         config = GOLDEN / "roberta-model" / "config.json"
@@ -48,5 +48,5 @@ def refused(transcode: Transcode, tmp_path: Path) -> Refused:
 
 @pytest.fixture
 def copy(tmp_path: Path) -> Callable[[str], Path]:
-    """A golden container of one's own."""
+    """Return a function that copies a golden container, for a test to change."""
     return lambda case: Path(shutil.copytree(GOLDEN_CONTAINERS / case, tmp_path / case))

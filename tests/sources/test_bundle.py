@@ -30,7 +30,7 @@ ONE = numbers((2, 3)).tobytes()
 
 
 def hand_made(tmp_path: Path, *pairs: tuple[bytes, bytes], data: bytes = ONE, **options: Any) -> Path:
-    """A bundle of one data file whose index has these pairs behind a sound header."""
+    """Write a bundle of one data file whose index has these pairs after a sound header."""
     prefix = tmp_path / "made"
     write_index(prefix, [(b"", header(1)), *pairs], **options)
     data_file(prefix).write_bytes(data)
@@ -55,7 +55,7 @@ def test_a_bundle_of_several_data_files_and_blocks_gives_what_was_written(
 @pytest.mark.parametrize("dtype", TF_TYPES)
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("boxes", [[], [((0, 0), (3, 4)), ((3, 0), (1, 4)), ((0, 4), (4, 3))]])
-def test_any_byte_range_of_a_partitioned_or_big_endian_variable_is_little_endian_and_in_c_order(
+def test_partitioned_and_big_endian_variables_are_read_little_endian(
     tmp_path: Path, dtype: str, big_endian: bool, boxes: list[Box]
 ) -> None:
     array = numbers((4, 7), dtype)
@@ -105,7 +105,7 @@ def test_a_missing_data_file_is_named(tmp_path: Path, missing: int) -> None:
     refused(prefix, f"small.data-0000{missing}-of-00002 is missing")
 
 
-def test_a_checkpoint_without_object_graph_is_named_by_its_keys_as_they_are(tmp_path: Path) -> None:
+def test_without_an_object_graph_variables_keep_their_keys(tmp_path: Path) -> None:
     arrays = {"bert/encoder/kernel": numbers((2, 3)), "bert/head/bias": numbers((3,)), "global_step": np.array(7)}
     with open_source(write_bundle(tmp_path / "m", arrays)) as source:
         assert source.specs.keys() == arrays.keys()
@@ -122,7 +122,7 @@ def test_a_full_name_that_two_variables_share_gives_way_to_their_keys(tmp_path: 
     assert data["l/b"] == arrays[f"m/l/b{VALUE}"].tobytes()
 
 
-def test_strings_are_no_tensors_and_said_to_be_there(tmp_path: Path) -> None:
+def test_strings_are_listed_as_no_tensors(tmp_path: Path) -> None:
     raw, crc = string_tensor(b"a configuration")
     prefix = hand_made(
         tmp_path,
@@ -224,7 +224,7 @@ def test_an_index_without_magic_number_is_refused(tmp_path: Path, contents: byte
 
 
 def test_a_block_that_contradicts_itself_is_refused(tmp_path: Path) -> None:
-    """Sound checksums, and an entry that runs past its block."""
+    """The checksums are right, and an entry runs past its block."""
     block = b"\x00\x01\x7fk" + b"value" + bytes(4) + b"\x01\0\0\0"
     for broken in (block, b"\0\0", b"\xff\xff\xff\xff", b"\x05\x01\x01kv" + bytes(4) + b"\x01\0\0\0"):
         tail = broken + b"\0"

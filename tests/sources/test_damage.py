@@ -1,4 +1,4 @@
-"""A flipped byte or a file cut short is found, or changes nothing that is read."""
+"""A flipped byte or a truncated file is found, or changes no value."""
 
 import os
 import random
@@ -50,7 +50,7 @@ def test_a_flipped_byte_anywhere_in_an_index_is_found_or_changes_nothing(tmp_pat
             except SourceError:
                 pass
             flip(path, at, mask)
-    # What may change without harm is the metaindex block, its handle, and the footer's padding.
+    # The metaindex block, its handle, and the footer's padding can change without harm.
     assert harmless < 3 * 60
 
 
@@ -68,7 +68,7 @@ def test_a_flipped_byte_in_a_golden_index_is_found_or_changes_nothing(copied: Ca
 
 
 def lengths(size: int) -> list[int]:
-    """Where to cut a file of this size."""
+    """Return the lengths to which a file of this size is cut."""
     return sorted({*range(0, min(size, 100), 7), *range(0, size, max(1, size // 40)), size - 8, size - 1})
 
 

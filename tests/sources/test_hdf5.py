@@ -27,7 +27,7 @@ def h5(tmp_path: Path) -> Path:
 
 
 def replace_kernel(path: Path, put: Callable[[h5py.Group, str], object]) -> Path:
-    """Another thing in the kernel's place."""
+    """Replace the kernel with what `put` makes."""
     with h5py.File(path, "r+") as file:
         del file["model"][KERNEL]
         put(file["model"], KERNEL)
@@ -51,7 +51,7 @@ def compact(group: h5py.Group, name: str, array: Array) -> None:
 @pytest.mark.parametrize("dtype", NUMPY_TYPES)
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("storage", ["contiguous", "compact", "chunked"])
-def test_any_byte_range_of_a_dataset_is_little_endian_whatever_it_is_stored_as(
+def test_any_byte_range_of_a_dataset_is_read_little_endian(
     h5: Path, dtype: str, big_endian: bool, storage: str
 ) -> None:
     array = numbers((5, 3), dtype)

@@ -39,7 +39,7 @@ def test_a_deflated_keras_archive_is_read_all_the_same(keras: Path) -> None:
 @pytest.mark.parametrize("method", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
 @pytest.mark.parametrize("by", [-1, 1, 100, 1 << 31])
 def test_a_keras_archive_with_a_lying_size_is_refused(method: int, by: int, keras: Path, refused: Refused) -> None:
-    """The directory's uncompressed size, at byte 24 of its entry (APPNOTE 4.3.12)."""
+    """The uncompressed size is at byte 24 of a directory entry (APPNOTE 4.3.12)."""
     rewrite_zip(keras, lambda name, data: (name, data), method)
     raw = bytearray(keras.read_bytes())
     at = raw.rindex(b"PK\x01\x02", 0, raw.rindex(b"model.weights.h5"))

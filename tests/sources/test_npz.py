@@ -1,4 +1,4 @@
-"""NumPy's archives: which are taken for a model, what is read of one, and what is refused."""
+"""NumPy's archives: which count as a model, what is read of one, and what is refused."""
 
 import shutil
 import struct
@@ -32,7 +32,7 @@ def save(path: Path, arrays: dict[str, Any] | None = None, *, compressed: bool =
 
 
 def changed(path: Path, at: int, value: bytes, mark: bytes = b"PK\x01\x02") -> Path:
-    """The archive with bytes replaced behind the last place of a mark, by default the last entry of the directory."""
+    """Replace bytes after the last occurrence of a mark, by default the last entry of the directory."""
     data = bytearray(path.read_bytes())
     start = data.rindex(mark) + at
     data[start : start + len(value)] = value
@@ -47,7 +47,7 @@ def read_all(path: Path) -> None:
 
 
 def problem(path: Path) -> str:
-    """What is said of an archive that can't be opened, or not be read."""
+    """Return the message for an archive that cannot be opened or read."""
     with pytest.raises(SourceError) as caught:
         read_all(path)
     assert all((p.where, p.found, p.wanted, p.remedy) for p in caught.value.problems)
@@ -55,7 +55,7 @@ def problem(path: Path) -> str:
 
 
 def member_of(text: str, data: bytes = KERNEL.tobytes()) -> bytes:
-    """A .npy with a header of one's own."""
+    """Return a .npy file with this header."""
     return b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text.encode() + data
 
 
@@ -114,7 +114,7 @@ def test_a_batch_finds_archives_and_damaged_ones(tmp_path: Path) -> None:
 # What is read --------------------------------------------------------------------------------------------------------
 
 
-def test_stored_arrays_lie_where_they_are_said_to_and_others_nowhere() -> None:
+def test_stored_arrays_have_a_byte_range_and_others_none() -> None:
     with open_source(CASE) as source:
         found = {name: source.extent(name) is not None for name in source.specs}
     assert [name for name, lies in found.items() if not lies] == ["resnet/head/turned"]
@@ -233,7 +233,7 @@ def test_a_flipped_bit_in_numbers_or_header_is_found(compressed: bool, tmp_path:
         problem(path)
 
 
-def test_a_flipped_bit_is_found_before_a_range_from_the_midst_is_handed_out(tmp_path: Path) -> None:
+def test_a_flipped_bit_is_found_before_a_range_is_returned(tmp_path: Path) -> None:
     path = save(tmp_path / "w.npz")
     with open_source(path) as source:
         extent = source.extent("a/kernel")
@@ -254,7 +254,7 @@ def test_two_members_of_one_name_are_refused(tmp_path: Path) -> None:
     assert "two members of this name" in problem(save(tmp_path / "v.npz", {"a/kernel:0": KERNEL}))
 
 
-def test_members_that_lie_in_the_same_bytes_are_refused(tmp_path: Path) -> None:
+def test_members_that_overlap_are_refused(tmp_path: Path) -> None:
     path = save(tmp_path / "w.npz", {"b/kernel": KERNEL})
     first = path.read_bytes().index(b"PK\x03\x04")
     assert "another member" in problem(changed(path, 42, struct.pack("<I", first)))

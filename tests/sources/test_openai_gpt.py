@@ -22,7 +22,7 @@ def test_gpt_is_found_by_any_of_its_files() -> None:
             assert (source.kind, source.path) == ("openai-gpt", case)
 
 
-def test_an_array_of_gpt_that_no_file_ends_in_lies_where_it_is_said_to_lie() -> None:
+def test_a_gpt_array_that_is_whole_in_a_file_has_its_byte_range() -> None:
     with open_source(GOLDEN_CONTAINERS / "openai-gpt") as source:
         extents = {name: source.extent(name) for name in source.specs}
         assert 0 < sum(extent is None for extent in extents.values()) < len(extents)

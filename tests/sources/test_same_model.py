@@ -21,7 +21,7 @@ from transcoder.sources.open import Source, open_source
 
 
 def model_only(specs: Any) -> set[str]:
-    """Names without what tf.train.Checkpoint adds."""
+    """Return the names without those that tf.train.Checkpoint adds."""
     return set(specs) - {"save_counter"}
 
 
@@ -70,7 +70,7 @@ def test_ranges_in_any_order_are_pieces_of_the_whole(opened: Source, data: st.Da
 
 
 @pytest.mark.parametrize("kind", SAME_MODEL_BY_KIND)
-def test_the_raw_bytes_lie_where_extent_says(kind: str) -> None:
+def test_the_raw_bytes_are_where_extent_says(kind: str) -> None:
     with open_source(SAME_MODEL_BY_KIND[kind]) as source:
         for name, wanted in WANTED_BYTES.items():
             extent = source.extent(name)
@@ -91,7 +91,7 @@ def test_opening_reads_no_variable(kind: str, copied: Callable[[str], Path]) -> 
         with extent.path.open("r+b") as file:
             file.seek(extent.offset)
             file.write(b"\xaa" * nbytes)
-    # Every variable is damaged now, and a bundle has a checksum of each; opening can't have looked.
+    # Every variable is damaged, and a bundle has a checksum of each: opening reads none.
     with open_source(path) as source:
         assert source.specs == specs
 

@@ -27,7 +27,7 @@ V1 = GOLDEN_CONTAINERS / "tf1-v1"
 
 
 def test_a_hand_made_v1_checkpoint_has_tensorflows_own_entries(tmp_path: Path) -> None:
-    """The maker of the tests below writes what TensorFlow wrote."""
+    """`write_v1` writes what TensorFlow wrote."""
     with np.load(GOLDEN_CONTAINERS / "roberta.npz") as arrays:
         vectors = {name: arrays[name] for name in arrays.files if len(arrays[name].shape) == 1}
     variables = {name: (1, a.shape, {full(*a.shape): floats(a)}) for name, a in vectors.items()}
@@ -35,7 +35,7 @@ def test_a_hand_made_v1_checkpoint_has_tensorflows_own_entries(tmp_path: Path) -
     assert all_bytes(path) == {name: array.tobytes() for name, array in vectors.items()}
     tensorflow = (GOLDEN_CONTAINERS / "roberta-tf1-v1" / "model.ckpt").read_bytes()
     for name, array in vectors.items():
-        # TensorFlow leaves out what a full axis of a slice is.
+        # TensorFlow omits start and length of a full axis.
         entry = field(1, name.encode()) + field(2, field(1, b"")) + field(3, floats(array))
         assert field(2, entry) in tensorflow, name
 
@@ -72,7 +72,7 @@ def test_tensor_content_may_stand_for_any_field(tmp_path: Path) -> None:
     assert all_bytes(path) == {"v": array.tobytes()}
 
 
-def test_opening_a_v1_checkpoint_reads_its_headers_and_reading_keeps_little(tmp_path: Path) -> None:
+def test_opening_v1_reads_headers_only_and_reading_takes_little_memory(tmp_path: Path) -> None:
     array = numbers((8 << 20,))
     values = [3] * (4 << 20)
     path = write_v1(tmp_path / "m", {
@@ -91,7 +91,7 @@ def test_opening_a_v1_checkpoint_reads_its_headers_and_reading_keeps_little(tmp_
     assert peak < 8 << 20
 
 
-def test_a_flipped_byte_anywhere_in_a_v1_checkpoint_is_found_or_changes_nothing(tmp_path: Path) -> None:
+def test_a_flipped_byte_anywhere_in_v1_is_found_or_changes_nothing(tmp_path: Path) -> None:
     path = Path(shutil.copy(V1 / "model.ckpt-7", tmp_path))
     sound = all_bytes(path)
     rng = random.Random(5)  # noqa: S311
@@ -133,6 +133,13 @@ def test_a_missing_file_of_a_sharded_v1_checkpoint_is_named(copy: Callable[[str]
     directory = copy("tf1-v1-sharded")
     (directory / "model.ckpt-7-00001-of-00003").unlink()
     refused(directory, "model.ckpt-7-00001-of-00003 is missing", "fetch or copy the rest")
+
+
+def test_shards_of_two_v1_checkpoints_under_one_name_are_refused(copy: Callable[[str], Path], refused: Refused) -> None:
+    directory = copy("tf1-v1-sharded")
+    first = min(path for path in directory.iterdir() if "-of-" in path.name)
+    shutil.copy(first, first.with_name(f"{first.name[:-5]}00007"))
+    refused(directory, "several checkpoints", "and of 7")
 
 
 def test_a_v1_variable_that_two_files_have_is_refused(copy: Callable[[str], Path], refused: Refused) -> None:
@@ -210,7 +217,7 @@ def test_v1_slices_must_be_those_of_the_list(
     assert word in str(caught.value)
 
 
-def test_strings_in_v1_are_no_tensors_and_said_to_be_there(tmp_path: Path) -> None:
+def test_strings_in_v1_are_listed_as_no_tensors(tmp_path: Path) -> None:
     path = write_v1(tmp_path / "m", {"s": (7, (), {full(): field(8, b"text")}), "v": (1, (2,), {full(2): TWO})})
     with open_source(path) as source:
         assert set(source.specs) == {"v"}

@@ -1,4 +1,4 @@
-"""Golden models spoilt for one test."""
+"""Damage golden models for one test."""
 
 import json
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""Small checkpoints for batches, and what a batch says and leaves."""
+"""Small checkpoints for batches, and what a batch prints and writes."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SOUND = 12
 
 
 def visible(out: Path) -> dict[str, bytes]:
-    """Outputs, without what batches keep for themselves, and pages."""
+    """Return the outputs, without the records of the batch and without pages."""
     return {n: data for n, data in files(out).items() if not n.startswith(".transcode-batch/") and "batch" not in n}
 
 
@@ -34,7 +34,7 @@ def errors(outcome: Outcome) -> dict[str, dict[str, Any]]:
 
 
 def place(directory: Path, container: Callable[[Path, zoo.Weights], None] = zoo.h5, seed: int = 0) -> Path:
-    """A sound small checkpoint."""
+    """Write a small sound checkpoint."""
     directory.mkdir(parents=True)
     shutil.copy(zoo.MODELS["t5"] / "config.json", directory)
     container(directory, zoo.drawn(zoo.weights_of(zoo.MODELS["t5"]), seed))

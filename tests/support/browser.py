@@ -1,4 +1,4 @@
-"""A real browser for tests: Chromium without a window, driven over its debugging pipe. No package of ours in it."""
+"""A real browser for tests: Chromium without a window, driven over its debugging pipe, without another package."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Page:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> Any:
-        """One command of the DevTools protocol, and its result."""
+        """Send one command of the DevTools protocol, and return its result."""
         self._last += 1
         message = {"id": self._last, "method": method, "params": parameters}
         if self._session is not None:
@@ -77,11 +77,11 @@ class Page:
                   mobile=width < 600)  # fmt: skip
 
     def prefer(self, scheme: str) -> None:
-        """dark or light"""
+        """Prefer dark or light."""
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def evaluate(self, script: str) -> Any:
-        """The value of an expression in the page; a promise is awaited."""
+        """Return the value of an expression in the page; a promise is awaited."""
         result = self.call("Runtime.evaluate", expression=script, returnByValue=True, awaitPromise=True)
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
@@ -89,7 +89,7 @@ class Page:
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Page]:
-    """A page in a browser of its own. Skips the test where there is none."""
+    """Open a page in a new browser. Skips the test if none is installed."""
     program = next((found for name in NAMES if (found := shutil.which(name))), None)
     if program is None:
         pytest.skip("no Chromium here")
@@ -97,7 +97,7 @@ def browser(profile: Path) -> Iterator[Page]:
     receive, answers = os.pipe()
 
     def pipes() -> None:
-        # The debugging pipe is file descriptors 3 and 4. Copied high first: one may be where the other must go.
+        # The debugging pipe is file descriptors 3 and 4. Copied high first: one may have the other's number.
         high = os.dup(commands), os.dup(answers)
         os.dup2(high[0], 3)
         os.dup2(high[1], 4)

@@ -1,6 +1,6 @@
-"""Makes small checkpoints to order, sound and unsound, without TensorFlow and without the package's own code.
+"""Make small checkpoints, sound and damaged, without TensorFlow and without the package's readers.
 
-`write_bundle` was held by hand against TensorFlow 2.19.1: tf.train.load_checkpoint lists and returns every tensor
+`write_bundle` was compared by hand with TensorFlow 2.19.1: tf.train.load_checkpoint lists and returns every tensor
 of bundles with one and three data files, with one and many blocks, partitioned and big-endian, and its
 TrackableObjectGraph class parses the object graph.
 """
@@ -30,7 +30,7 @@ OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
 
 
 class InMemory(Closing):
-    """A source whose variables are byte strings; may be told to fail at the n-th read."""
+    """A source whose variables are byte strings. It can be told to fail at the n-th read."""
 
     kind = "in-memory"
     producer = "a test"
@@ -56,7 +56,7 @@ class InMemory(Closing):
         buffer[:] = piece
 
     def store(self, path: Path) -> None:
-        """Lay the bytes down in a file too, where they may be read from as well."""
+        """Write the bytes into a file too, from which they can be read as well."""
         path.write_bytes(b"".join(self.data.values()))
         self.file = RangeFile(path)
 
@@ -75,7 +75,7 @@ class InMemory(Closing):
 
 
 def in_memory(arrays: Mapping[str, Array], bfloat16: Sequence[str] = ()) -> InMemory:
-    """A source of arrays; those named in `bfloat16` are uint16 arrays of its bits."""
+    """Return a source of arrays; those named in `bfloat16` are uint16 arrays of its bits."""
     return InMemory(
         {
             name: (BY_NAME["bfloat16"] if name in bfloat16 else BY_NUMPY[a.dtype.str], a.shape, a.tobytes())
@@ -85,14 +85,14 @@ def in_memory(arrays: Mapping[str, Array], bfloat16: Sequence[str] = ()) -> InMe
 
 
 def read(source: Any, name: str) -> bytes:
-    """All bytes of a variable in one read."""
+    """Return all bytes of a variable by one read."""
     data = bytearray(source.specs[name].nbytes)
     source.read_into(name, 0, memoryview(data))
     return bytes(data)
 
 
 def raised_by(call: Callable[[], object]) -> BaseException | None:
-    """What a call raises. It runs in a thread of its own, so that one that never comes back is seen."""
+    """Return what a call raises. It runs in another thread, so that a call that hangs fails the test."""
     raised: list[BaseException] = []
 
     def body() -> None:
@@ -112,7 +112,7 @@ def raised_by(call: Callable[[], object]) -> BaseException | None:
 
 
 def write_keras(path: Path, layers: Mapping[str, Mapping[str, Array]]) -> Path:
-    """An HDF5 file as Keras 2's save_weights_to_hdf5_group writes it: layer -> weight name -> array."""
+    """Write an HDF5 file as Keras 2's save_weights_to_hdf5_group does: layer -> weight name -> array."""
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [name.encode() for name in layers]
         file.attrs["backend"] = b"tensorflow"
@@ -137,7 +137,7 @@ def varint(value: int) -> bytes:
 
 
 def field(number: int, value: int | bytes) -> bytes:
-    """A protocol buffer field: a varint or a length-delimited one."""
+    """Return a protocol buffer field: a varint or a length-delimited one."""
     if isinstance(value, int):
         return varint(number << 3) + varint(value)
     return varint(number << 3 | 2) + varint(len(value)) + value
@@ -149,7 +149,7 @@ def masked(data: bytes) -> int:
 
 
 def entry(code: int, shape: Sequence[int], shard: int, offset: int, data: bytes, crc: int | None = None) -> bytes:
-    """A BundleEntryProto."""
+    """Return a BundleEntryProto."""
     dims = b"".join(field(2, field(1, extent)) for extent in shape)
     crc = masked(data) if crc is None else crc
     fixed = varint(6 << 3 | 5) + crc.to_bytes(4, "little")
@@ -157,12 +157,12 @@ def entry(code: int, shape: Sequence[int], shard: int, offset: int, data: bytes,
 
 
 def header(shards: int, endianness: int = 0) -> bytes:
-    """A BundleHeaderProto."""
+    """Return a BundleHeaderProto."""
     return field(1, shards) + (field(2, endianness) if endianness else b"") + field(3, field(1, 1))
 
 
 def sstable(pairs: Sequence[tuple[bytes, bytes]], *, a_block: int = 1000, compression: int = 0) -> bytes:
-    """The bytes of an SSTable with its pairs as given, `a_block` of them in each block."""
+    """Return the bytes of an SSTable with these pairs, `a_block` of them in each block."""
     out = bytearray()
 
     def add(block: bytes) -> bytes:
@@ -189,14 +189,14 @@ def _block(pairs: Sequence[tuple[bytes, bytes]]) -> bytes:
 
 
 def string_tensor(value: bytes) -> tuple[bytes, int]:
-    """A scalar string's bytes in a data file, and its masked checksum."""
+    """Return a scalar string's bytes in a data file, and its masked checksum."""
     length = len(value).to_bytes(4, "little")
     mark = masked(length).to_bytes(4, "little")
     return varint(len(value)) + mark + value, masked(length + mark + value)
 
 
 def object_graph(names: Mapping[str, str]) -> bytes:
-    """A TrackableObjectGraph: checkpoint key -> full name of the variable, each a child of the root."""
+    """Return a TrackableObjectGraph: checkpoint key -> full name of the variable, each a child of the root."""
     children = b"".join(field(1, field(1, i) + field(2, b"v%d" % i)) for i in range(1, len(names) + 1))
     nodes = [
         field(2, field(1, b"VARIABLE_VALUE") + field(2, name.encode()) + field(3, key.encode()))
@@ -205,16 +205,16 @@ def object_graph(names: Mapping[str, str]) -> bytes:
     return b"".join(field(1, node) for node in (children, *nodes))
 
 
-Box: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]  # starts and lengths, an axis each
+Box: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]  # starts and lengths, one each an axis
 
 
 def slice_proto(box: Box) -> bytes:
-    """A TensorSliceProto."""
+    """Return a TensorSliceProto."""
     return b"".join(field(1, field(1, start) + field(2, length)) for start, length in zip(*box, strict=True))
 
 
 def slice_key(name: str, box: Box) -> bytes:
-    """The key of a part: name, rank, and start and length of each axis, in the ordered code of numbers below 64."""
+    """Return the key of a part: name, rank, each axis's start and length, in the ordered code of numbers below 64."""
     extents = [number for pair in zip(*box, strict=True) for number in pair]
     return b"\0" + name.encode() + b"\0\x01" + bytes([1, len(box[0]), *(0x80 | number for number in extents)])
 
@@ -229,7 +229,7 @@ def write_bundle(
     a_block: int = 1000,
     big_endian: bool = False,
 ) -> Path:
-    """PREFIX.index and its data files, tensors dealt out in turn; with `names`, an object graph too.
+    """Write PREFIX.index and its data files, tensors distributed in turn; with `names`, an object graph too.
 
     `parts` are the boxes in which partitioned variables are stored.
     """
@@ -276,7 +276,7 @@ def data_file(prefix: Path, shard: int = 0, shards: int = 1) -> Path:
 
 
 def numbers(shape: tuple[int, ...], dtype: str = "<f4", seed: int = 0) -> Array:
-    """Arbitrary bits as an array, the same on every run: NaN and infinities included."""
+    """Return arbitrary bits as an array, the same on every run: NaN and infinities included."""
     kind = np.dtype(dtype)
     count = int(np.prod(shape)) * kind.itemsize
     raw = np.random.default_rng(seed).integers(0, 256, count, dtype=np.uint8)

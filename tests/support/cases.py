@@ -43,7 +43,7 @@ Transcode: TypeAlias = Callable[..., "Outcome"]
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run of the command line left: its exit code, stdout and stderr."""
+    """The result of a run of the command line: its exit code, stdout and stderr."""
 
     code: int
     out: str
@@ -51,7 +51,7 @@ class Outcome:
 
     @property
     def json(self) -> Any:
-        """stdout as JSON, strictly: no NaN, no Infinity."""
+        """Return stdout as strict JSON: no NaN, no Infinity."""
         return json.loads(self.out, parse_constant=_no_constant)
 
 
@@ -70,13 +70,13 @@ def architecture(case: str) -> str:
 
 
 def expected(case: str) -> dict[str, dict[str, Any]]:
-    """dtype, shape and sha256 of every tensor that the reference loader makes."""
+    """Return dtype, shape and sha256 of every tensor that the reference loader makes."""
     tensors: dict[str, dict[str, Any]] = json.loads((GOLDEN / case / "expected.json").read_text())
     return tensors
 
 
 def truth(case: str) -> tuple[Arrays, Arrays]:
-    """TensorFlow's inputs and outputs."""
+    """Return TensorFlow's inputs and outputs."""
     with np.load(GOLDEN / case / "truth.npz") as arrays:
         return (
             {name[6:]: arrays[name] for name in arrays.files if name.startswith("input.")},
@@ -85,7 +85,7 @@ def truth(case: str) -> tuple[Arrays, Arrays]:
 
 
 def tensors(directory: Path) -> Arrays:
-    """All tensors of a directory's safetensors files, read by the safetensors library."""
+    """Return all tensors of a directory's safetensors files, read by the safetensors library."""
     found: Arrays = {}
     for path in sorted(directory.glob("*.safetensors")):
         loaded = load_file(path)
@@ -95,7 +95,7 @@ def tensors(directory: Path) -> Arrays:
 
 
 def rewrite(path: Path, change: Callable[[Arrays], None]) -> None:
-    """Write a golden tf_model.h5 anew with its weights, by canonical name, as `change` leaves them."""
+    """Rewrite a golden tf_model.h5 with its weights, by canonical name, as `change` leaves them."""
     with h5py.File(path) as file:
         attributes = dict(file.attrs)
         places = {
@@ -120,7 +120,7 @@ def rewrite(path: Path, change: Callable[[Arrays], None]) -> None:
 
 
 def files(directory: Path) -> dict[str, bytes]:
-    """Every file below a directory, hidden ones too, by its relative name."""
+    """Return every file below a directory, hidden ones too, by its relative name."""
     return {
         str(path.relative_to(directory)): path.read_bytes() for path in sorted(directory.rglob("*")) if path.is_file()
     }

@@ -19,14 +19,14 @@ Shape: TypeAlias = tuple[int, ...]
 
 
 def torch_cast(bits: Array, dtype: str, target: str) -> Array:
-    """What torch makes of elements stored as `bits`, as they are stored."""
+    """Return what torch makes of elements stored as `bits`, as bits again."""
     tensor = torch.from_numpy(bits.copy().view(np.uint8)).view(getattr(torch, dtype))
     result: Array = tensor.to(getattr(torch, target)).view(torch.uint8).numpy().view(BY_NAME[target].numpy)
     return result
 
 
 def by_numpy(arrays: list[Array], dtype: str, ops: Sequence[Op]) -> Array:
-    """A chain of operations on whole arrays."""
+    """Apply a chain of operations to whole arrays."""
     for op in ops:
         match op:
             case Transpose(perm):
@@ -50,7 +50,7 @@ def by_numpy(arrays: list[Array], dtype: str, ops: Sequence[Op]) -> Array:
 
 @st.composite
 def chains(draw: st.DrawFn) -> tuple[str, list[Shape], list[Op]]:
-    """A dtype, the shapes of one to three sources, and operations that fit them and end in one tensor."""
+    """Draw a dtype, the shapes of one to three sources, and operations that fit them and end in one tensor."""
     longest = (1, 3000, 70, 16, 7)
     rank = draw(st.integers(0, 4))
     shapes = [tuple(draw(st.integers(1, longest[rank])) for _ in range(rank))]
@@ -73,7 +73,7 @@ def chains(draw: st.DrawFn) -> tuple[str, list[Shape], list[Op]]:
 
 
 def after(op: Op, shapes: list[Shape]) -> list[Shape]:
-    """The shapes that an operation leaves, as NumPy has them."""
+    """Return the shapes that an operation leaves, as NumPy has them."""
     if isinstance(op, Cast):
         return shapes
     made = [np.broadcast_to(np.uint8(0), shape) for shape in shapes]
@@ -87,7 +87,7 @@ def transpose(draw: st.DrawFn, shapes: list[Shape], dtype: str) -> Op | None:
 
 
 def reshape(draw: st.DrawFn, shapes: list[Shape], dtype: str) -> Op | None:
-    """Axes put together, and one cut in two."""
+    """Merge axes, and split one in two."""
     if len(set(shapes)) > 1:
         return None
     shape = list(shapes[0])
@@ -138,7 +138,7 @@ KINDS = (transpose, reshape, squeeze, slice_, concat, cast, zero_rows)
 
 
 def variables(dtype: str, shapes: Sequence[Shape]) -> dict[str, Array]:
-    """Numbers of moderate size, so that no cast makes a NaN, as they are stored."""
+    """Return numbers of moderate size, as stored bits, so that no cast makes a NaN."""
     rng = np.random.default_rng(len(shapes))
     result = {}
     for i, shape in enumerate(shapes):

@@ -32,7 +32,7 @@ Specs = dict[str, TensorSpec]
 
 @cache
 def table_of(family: str, architecture: str) -> tuple[Table, Specs]:
-    """What the mapping makes of a class, and TensorFlow's variables for it, by the mapping's names."""
+    """Return the mapping's table for a class, and TensorFlow's variables for it, by the mapping's names."""
     entry = (LISTINGS | RELEASED)[family][architecture]
     candidates = find_mappings(family, None) if family in LISTINGS else [load_mapping(family)]
     architecture = architecture.partition("+")[0]

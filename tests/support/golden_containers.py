@@ -59,7 +59,7 @@ Refused: TypeAlias = Callable[..., str]
 
 @dataclass(frozen=True)
 class Truth:
-    """What TensorFlow or Keras read, by the names that we have to use, and which of these are no weights."""
+    """What TensorFlow or Keras read, by canonical name, and which of these are no weights."""
 
     values: dict[str, Array]
     not_weights: set[str]
@@ -78,7 +78,7 @@ def truth(case: Path) -> Truth:
 
 
 def numpy_type(dtype: Any) -> str:
-    """The type in which np.load gives our dtype: it has no bfloat16, and gives two opaque bytes."""
+    """Return the NumPy type of a dtype. NumPy has no bfloat16, and np.load gives two opaque bytes."""
     return "|V2" if dtype.name == "bfloat16" else str(dtype.numpy)
 
 
@@ -93,7 +93,7 @@ def check(case: Path) -> None:
 
 
 def check_ranges(case: Path, count: int, seed: int) -> None:
-    """Random ranges of random variables, in an order that no checksum likes."""
+    """Read random ranges of random variables, in an order that defeats running checksums."""
     rng = random.Random(seed)  # noqa: S311
     wanted = truth(case).values
     names = sorted(wanted)

@@ -1,8 +1,8 @@
 """A Hugging Face Hub on this machine: an HTTP server that speaks what huggingface_hub calls, and nothing else.
 
-The calls were recorded from the requests of huggingface_hub 0.34, 1.0 and 2.4, without Xet. Whatever it does not know
+The calls were recorded from the requests of huggingface_hub 0.34, 1.0 and 2.4, without Xet. What it does not know
 is answered with 501 and noted in `unknown`, and fails the test that asked: the fixture looks there. It is as strict
-about what it knows: content is held against its sha256, a token is wanted for every write, and never at the storage.
+about what it knows: content must have its sha256, every write needs a token, and the storage must get none.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any, TypeAlias
 from urllib.parse import parse_qs, unquote, urlsplit
 
 TOKEN = "hf_" + "ThisIsNobodysTokenAtAll0123456789"
-# Old clients read HF_ENDPOINT once, on import: whoever tests them sets both.
+# Old clients read HF_ENDPOINT once, on import: to test them, set both.
 PORT = int(os.environ.get("TRANSCODE_TEST_HUB_PORT", "0"))
 SIGNATURE = "SignatureThatNobodyMayRead"
 LARGE = re.compile(r"\.(safetensors|h5|bin|msgpack)$|^tokenizer\.json$")
@@ -53,7 +53,7 @@ class Repository:
 
 @dataclass
 class Hub:
-    """What the server holds. `fault` may answer in its place, or wait: it is asked before a call and after it."""
+    """What the server has. `fault` may answer in its place, or wait: it is called before and after each call."""
 
     url: str = ""
     token: str = TOKEN
@@ -67,7 +67,7 @@ class Hub:
 
     @property
     def storage_url(self) -> str:
-        """Large files are on another host, as with the Hub's: the client treats it as a stranger."""
+        """Large files are on another host, as with the Hub, so that the client must not send it the token."""
         return self.url.replace("127.0.0.1", "localhost")
 
     def repository(self, name: str, files: Tree) -> Repository:
@@ -128,7 +128,7 @@ class Handler(BaseHTTPRequestHandler):
             if status is None:
                 self._send(*answer)
                 return
-        # A careless server: it says what it was sent, secrets too.
+        # A careless server: its answer repeats what it got, secrets too.
         said = f"fault at {self.path} for {self.headers.get('Authorization')}"
         self._send(status, {"error": said}, {"X-Error-Message": said})
 
@@ -246,7 +246,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def on_store(self, oid: str) -> Answer:
         assert self.query == {"X-Amz-Signature": SIGNATURE}
-        assert self.headers.get("Authorization") is None  # somebody else's machine: the token is not for it
+        assert self.headers.get("Authorization") is None  # another machine: the token is not for it
         if hashlib.sha256(self.body).hexdigest() != oid:
             return 400, {"error": "other content"}, {}
         self.hub.storage[oid] = self.body
@@ -326,7 +326,7 @@ CALLS = (
 
 
 class Server(ThreadingHTTPServer):
-    """Clients that are killed in the middle are what is tested; other errors are ours."""
+    """Ignore clients that a test kills; other errors are faults of the server."""
 
     daemon_threads = True
 
@@ -336,7 +336,7 @@ class Server(ThreadingHTTPServer):
         return connection, address
 
     def hang_up(self) -> None:
-        """Close what clients keep open, so that none of them goes on talking to this server."""
+        """Close the connections that clients keep open, so that none uses this server again."""
         for connection in getattr(self, "connections", []):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
@@ -352,7 +352,7 @@ class Server(ThreadingHTTPServer):
 
 @contextmanager
 def serve() -> Iterator[Hub]:
-    """A Hub on a port of its own. Fails at the end if it was asked for what it does not know."""
+    """Start a Hub on a free port. Fails at the end if a client asked for what it does not know."""
     hub = Hub()
     server = Server(("127.0.0.1", PORT), type("HandlerOfOne", (Handler,), {"hub": hub}))
     hub.url = f"http://127.0.0.1:{server.server_address[1]}"

@@ -29,7 +29,7 @@ EMPTY_PART = "parts: {p: []}\n"
 
 
 def one_rule(rule: str, more: str = "") -> str:
-    """A mapping of one part with one rule, and architecture M."""
+    """Return a mapping of one part with one rule, and architecture M."""
     return f"{more}\nparts:\n  p:\n    - {rule}\narchitectures:\n  M: {{parts: [p]}}\n"
 
 
@@ -52,7 +52,7 @@ def refused(path: Path, shapes: Shapes, config: dict[str, Value] | None = None) 
 
 
 def made(path: Path, arrays: dict[str, Array], directory: Path, config: dict[str, Value] | None = None) -> Any:
-    """The tensors that converting arrays by a mapping writes, read by the safetensors library."""
+    """Convert arrays by a mapping, and return the tensors, read by the safetensors library."""
     import safetensors.torch
 
     plan = fitted(path, {name: array.shape for name, array in arrays.items()}, config)

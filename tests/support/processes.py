@@ -8,7 +8,7 @@ from tests.support.paths import PROGRAMS
 
 
 def program(name: str, *words: object) -> list[str]:
-    """The command that runs a file of tests/support/programs."""
+    """Return the command that runs a file of tests/support/programs."""
     return [sys.executable, str(PROGRAMS / name), *map(str, words)]
 
 

@@ -18,13 +18,13 @@ UPLOADED = {
 
 
 def clone(hub: Hub, revision: str, where: Path) -> Path:
-    """What anybody gets who downloads a revision."""
+    """Return the directory that a user gets who downloads a revision."""
     return Path(
         huggingface_hub.snapshot_download(REPO, revision=revision, cache_dir=where, endpoint=hub.url, token=False)
     )
 
 
 def environment(hub: Hub) -> dict[str, str]:
-    """For a process of its own."""
+    """Return the environment for a process that talks to the Hub."""
     quiet = {"HF_HUB_OFFLINE": "0", "HF_HUB_DISABLE_XET": "1", "HF_TOKEN": TOKEN, "HF_ENDPOINT": hub.url}
     return {**os.environ, **quiet, "PYTHONPATH": str(Path(transcoder.__file__).parent.parent)}

@@ -1,4 +1,4 @@
-"""Counting what a source reads."""
+"""Count the bytes that a source reads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Count:
 
 @contextmanager
 def counted_reads() -> Iterator[Count]:
-    """The bytes that `os.preadv` gives meanwhile."""
+    """Count the bytes that `os.preadv` returns meanwhile."""
     count = Count()
     preadv = os.preadv
 

@@ -22,7 +22,7 @@ MODEL = GOLDEN / "roberta-model"
 
 
 def variables(source: str | Path) -> dict[str, tuple[str, bytes]]:
-    """Every variable with its spec and all of its bytes."""
+    """Return every variable with its spec and all of its bytes."""
     with open_source(source) as opened:
         return {name: (str(spec), read(opened, name)) for name, spec in opened.specs.items()}
 
@@ -114,7 +114,7 @@ def compressed(path: Path) -> Path:
 
 
 def checkpoints(directory: Path) -> Path:
-    """What tf.train.CheckpointManager leaves: two checkpoints, and a file that says which is the latest."""
+    """Write what tf.train.CheckpointManager writes: two checkpoints, and a file that names the latest."""
     for step in (1, 2):
         arrays = {f"layer/{name}": numbers((40, 50), seed=step + i) for i, name in enumerate("ab")}
         write_bundle(directory / f"ckpt-{step}", arrays, shards=2)
@@ -140,7 +140,7 @@ PARTS: dict[str, Callable[[Path], Path]] = {
 
 
 def made(kind: str, directory: Path) -> Path:
-    """A model directory in one container, with config.json and tokenizer."""
+    """Write a model directory in one container, with config.json and tokenizer."""
     if kind in SAME_MODEL_CASES:
         return GOLDEN / kind
     for name in ("config.json", "vocab.json", "merges.txt"):
@@ -153,7 +153,7 @@ LARGER = {300: 2000, 24: 192, 40: 800}
 
 
 def converted(source: str | Path, out: Path) -> dict[str, bytes]:
-    """What a conversion wrote, but for the list of what was left behind: a web server can't tell."""
+    """Convert, and return the files without the list of what was not copied: a web server has no listing."""
     transcoder.convert(source, out)
     found = files(out)
     receipt = json.loads(found["transcode.json"])

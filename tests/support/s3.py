@@ -20,7 +20,7 @@ class Bucket:
     client: Any
     requests: list[tuple[str, str]]
     sent: int = 0
-    faults: int = 0  # that are still to come: every fourth request gets a 503 or is cut
+    faults: int = 0  # left to send: every fourth request gets a 503 or is cut
 
     def put(self, directory: Path, prefix: str) -> str:
         for file in directory.rglob("*"):
@@ -34,7 +34,7 @@ class Bucket:
 
 @contextmanager
 def serving() -> Iterator[Bucket]:
-    """A server with one bucket, and the environment of a user who has a key for it."""
+    """Start a server with one bucket, and set the environment of a user who has a key for it."""
     import botocore.session
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server

@@ -18,7 +18,7 @@ SAME_MODEL_BY_KIND = {
 
 
 def by_h5py(path: Path) -> dict[str, Array]:
-    """The golden model's variables by their names below layer and scope."""
+    """Return the golden model's variables by their names below layer and scope."""
     arrays: dict[str, Array] = {}
 
     def keep(where: str, node: Any) -> None:

@@ -25,7 +25,7 @@ def everything(path: Path) -> tuple[dict[str, TensorSpec], dict[str, bytes]]:
 
 
 def refused(path: Path, *words: str) -> SourceError:
-    """The one error that opening and reading a checkpoint ends in, which says the words."""
+    """Return the one error of opening and reading a checkpoint; it must contain the words."""
     with pytest.raises(SourceError) as caught:
         everything(path)
     for word in words:
@@ -61,6 +61,6 @@ KERNEL, BIAS = "model/dense/kernel:0", "model/dense/bias:0"
 
 
 def all_bytes(path: Path) -> dict[str, bytes]:
-    """The bytes of every variable of a checkpoint."""
+    """Return the bytes of every variable of a checkpoint."""
     with open_source(path) as source:
         return {name: read(source, name) for name in source.specs}

@@ -1,4 +1,4 @@
-"""A real tokenizer for the golden models: byte-level BPE, trained on a text of this repository."""
+"""Make a real tokenizer for the golden models: byte-level BPE, trained on a text of this repository."""
 
 import json
 from pathlib import Path
@@ -17,7 +17,7 @@ SPECIAL = ("<s>", "<pad>", "</s>", "<unk>", "<mask>")  # RoBERTa's, by id
 
 
 def write_tokenizer(directory: Path, config: dict[str, Any]) -> None:
-    """vocab.json, merges.txt and tokenizer_config.json as RoBERTa's repositories have them, of vocab_size tokens."""
+    """Write vocab.json, merges.txt and tokenizer_config.json as RoBERTa's repositories do, of vocab_size tokens."""
     tokenizer: Any = Tokenizer(BPE(unk_token=SPECIAL[3]))
     tokenizer.pre_tokenizer, tokenizer.decoder = ByteLevel(add_prefix_space=False), Decoder()
     trainer = BpeTrainer(

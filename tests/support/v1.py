@@ -1,4 +1,4 @@
-"""Makes V1 checkpoints, sound and unsound, as TensorFlow's TensorSliceWriter lays them out."""
+"""Make V1 checkpoints, sound and damaged, as TensorFlow's TensorSliceWriter lays them out."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -18,12 +18,12 @@ Slices: TypeAlias = Mapping[Box, bytes]  # a box's TensorProto
 
 
 def floats(array: Array) -> bytes:
-    """A TensorProto with float_val."""
+    """Return a TensorProto with float_val."""
     return field(5, array.tobytes())
 
 
 def integers(values: Sequence[int], number: int = 7) -> bytes:
-    """A TensorProto with int_val, or another field of varints."""
+    """Return a TensorProto with int_val, or another field of varints."""
     return field(number, b"".join(varint(value % (1 << 64)) for value in values))
 
 
@@ -32,7 +32,7 @@ def full(*shape: int) -> Box:
 
 
 def v1_key(name: str, box: Box) -> bytes:
-    """Boxes of less than 64, or, without lengths, a whole scalar or a whole axis of any length."""
+    """Return the key of a box with numbers below 64, or of a whole scalar or axis of any length."""
     if all(number < 64 for numbers_ in box for number in numbers_):
         return slice_key(name, box) if box[0] else b"\0" + name.encode() + b"\0\x01\0"
     assert not any(box[0])
@@ -52,9 +52,9 @@ def write_v1(
     a_block: int = 1000,
     compression: int = 0,
 ) -> Path:
-    """A V1 checkpoint of (type, shape, slices), as TensorFlow's TensorSliceWriter lays it out.
+    """Write a V1 checkpoint of (type, shape, slices), as TensorFlow's TensorSliceWriter lays it out.
 
-    `change` may change its keys and values, which then get sound checksums all the same.
+    `change` may change its keys and values; the checksums are right in any case.
     """
     metas = b""
     pairs = {}

@@ -1,4 +1,4 @@
-"""Validating the golden RoBERTa, and damaging its output."""
+"""Validate the golden RoBERTa, and damage its output."""
 
 import json
 from collections.abc import Callable
@@ -26,12 +26,12 @@ def validate(out: Path, level: str | tuple[str, ...], source: Path = MODEL, **op
 
 
 def names_in(level: Level) -> str:
-    """All that a level's findings say."""
+    """Return the text of all findings of a level."""
     return "\n".join(finding.render() for finding in level.findings)
 
 
 def change(out: Path, how: Callable[[Arrays], None]) -> None:
-    """Write an output's tensors anew, by the safetensors library, as `how` leaves them."""
+    """Rewrite an output's tensors with the safetensors library, as `how` leaves them."""
     tensors = load_file(out / "model.safetensors")
     how(tensors)
     save_file(tensors, out / "model.safetensors", metadata={"format": "pt"})

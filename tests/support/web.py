@@ -1,4 +1,4 @@
-"""Servers on this machine for test_remote.py: a web server that can be told to misbehave, and a Hugging Face Hub."""
+"""Servers on this machine: a web server that can be told to misbehave, and a Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 @dataclass(frozen=True)
 class Request:
-    """A request as it came: its number from 0, the path without the query, and the bytes from `start` to `stop`."""
+    """A request: its number from 0, the path without the query, and the bytes from `start` to `stop`."""
 
     number: int
     path: str
@@ -30,7 +30,7 @@ class Request:
 
 @dataclass
 class Site:
-    """What the web server serves, how it misbehaves, and what it was asked for."""
+    """What the web server serves, how it misbehaves, and which requests it got."""
 
     root: Path
     url: str = ""
@@ -107,7 +107,7 @@ class Handler(BaseHTTPRequestHandler):
             with self.site.lock:
                 self.site.sent += len(sent)
         except (BrokenPipeError, ConnectionResetError):
-            self.close_connection = True  # the client had enough
+            self.close_connection = True  # the client closed the connection
         if cut:
             self.close_connection = True
 
@@ -116,12 +116,12 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
     def handle_error(self, request: object, client_address: object) -> None:
-        """A client that went away is no news."""
+        """Ignore a client that closed the connection."""
 
 
 @contextmanager
 def serving(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
-    """A server on a free port, as its URL."""
+    """Start a server on a free port, and yield its URL."""
     server = Server(("127.0.0.1", 0), handler)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
     thread.start()
@@ -141,7 +141,7 @@ def website(root: Path) -> Iterator[Site]:
 
 
 class Hub(Handler):
-    """As much of the Hugging Face Hub as huggingface_hub's file system asks for; one repository, `org/model`."""
+    """The calls of the Hugging Face Hub that huggingface_hub's file system makes; one repository, `org/model`."""
 
     COMMIT = "0123456789abcdef0123456789abcdef01234567"
 

@@ -1,5 +1,5 @@
-"""Makes a directory of small checkpoints for batches: RoBERTa, BERT and T5 in mixed containers, all different, and
-others that are broken, each in a way of its own. Without TensorFlow; the golden files whose names they take are its.
+"""Make a directory of small checkpoints for batches: RoBERTa, BERT and T5 in mixed containers, all different, and
+others that are broken, each in another way. Made without TensorFlow, from golden files that TensorFlow wrote.
 
     python -m tests.support.zoo DIR [--count 300] [--broken 12]
 """
@@ -35,7 +35,7 @@ def weights_of(golden: Path) -> Weights:
 
 
 def drawn(weights: Weights, seed: int) -> Weights:
-    """The same names and shapes with values of their own."""
+    """Return the same names and shapes with other values."""
     random = np.random.default_rng(seed)
     return {name: random.standard_normal(array.shape).astype(array.dtype) for name, array in weights.items()}
 
@@ -97,7 +97,7 @@ def big_endian(directory: Path, weights: Weights) -> None:
 
 
 def tracked(prefix: Path, weights: Weights) -> None:
-    """A TensorFlow 2 checkpoint: keys of an object graph that says the variables' names."""
+    """Write a TensorFlow 2 checkpoint: its keys are of an object graph that has the variables' names."""
     plain = variables(weights)
     keys = {f"model/v{i}/.ATTRIBUTES/VARIABLE_VALUE": name for i, name in enumerate(plain)}
     write_bundle(prefix, {key: plain[name] for key, name in keys.items()}, names=keys)
@@ -196,7 +196,7 @@ BROKEN: tuple[Callable[[Path, Weights], None], ...] = (
 
 
 def enlarged(directory: Path, weights: Weights, rows: int) -> Weights:
-    """The same model with a vocabulary of so many rows, which config.json then says too."""
+    """Return the same model with a vocabulary of so many rows, and set it in config.json."""
     config = json.loads((directory / "config.json").read_text())
     old = config["vocab_size"]
     (directory / "config.json").write_text(json.dumps(config | {"vocab_size": rows}))
@@ -204,7 +204,7 @@ def enlarged(directory: Path, weights: Weights, rows: int) -> Weights:
 
 
 def make(top: Path, count: int = 300, broken: int = 12, big: int = 0) -> None:
-    """`count` checkpoints in all, the broken ones among them; with `big`, the second has so large a vocabulary."""
+    """Make `count` checkpoints, `broken` of them broken; with `big`, the second has so large a vocabulary."""
     golden = {name: weights_of(path) for name, path in MODELS.items()}
     for i in range(count):
         model = list(MODELS)[i % len(MODELS)]

@@ -49,12 +49,12 @@ def test_a_sharded_output_passes_every_level(tmp_path: Path) -> None:
     assert validate(tmp_path / "out", "all").passed
 
 
-def test_the_report_is_written_beside_the_output_and_the_output_may_be_made_again(output: Output) -> None:
+def test_the_report_is_written_beside_the_output_which_can_be_replaced(output: Output) -> None:
     out = output("roberta-model")
     report = validate(out, "weights")
     assert json.loads((out / "validation.json").read_text()) == json.loads(json.dumps(report.to_json()))
     transcoder.convert(MODEL, out)
-    assert not (out / "validation.json").exists()  # it spoke of the earlier one
+    assert not (out / "validation.json").exists()  # it described the earlier output
     assert validate(out, "weights").passed
 
 
@@ -69,7 +69,7 @@ def test_validating_changes_nothing_but_the_report(output: Output, tmp_path: Pat
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, *hidden: str) -> None:
-    """As if modules were not installed."""
+    """Hide modules, as if they were not installed."""
     for name in hidden:
         monkeypatch.setitem(sys.modules, name, None)
     import_module = builtins.__import__
@@ -147,7 +147,9 @@ def test_without_the_truth_that_was_asked_for_forward_has_not_run(
     assert not report.passed
 
 
-def test_a_reference_python_that_is_none_is_a_usage_error(output: Output, transcode: Transcode, tmp_path: Path) -> None:
+def test_a_reference_python_that_does_not_exist_is_a_usage_error(
+    output: Output, transcode: Transcode, tmp_path: Path
+) -> None:
     out = output("roberta-model")
     seen = transcode("validate", MODEL, out, "--level", "forward", "--reference-python", tmp_path / "python")
     assert seen.code == 2, seen.out + seen.err
@@ -184,7 +186,7 @@ def test_a_model_whose_outputs_can_not_show_a_wrong_tensor_is_inconclusive(
 
 def test_the_report_says_what_forward_could_not_see(output: Output) -> None:
     facts = validate(output("roberta-model"), "forward").level("forward").facts
-    # Softmax cancels the key bias: no forward pass can show it, only the bits can.
+    # Softmax cancels the key bias: no forward pass can show it, only a comparison of bits.
     assert facts["not_seen_by_forward"] == [f"encoder.layer.{i}.attention.self.key.bias" for i in (0, 1)]
     least = facts["least_sensitivity_of_a_matrix"]
     assert isinstance(least, float)

@@ -34,7 +34,7 @@ def test_a_receipt_that_claims_another_dtype_fails(dtype: object, output: Output
     assert validate(out, "weights").level("weights").verdict == "failed"
 
 
-def test_a_receipt_can_not_excuse_weights_turned_into_integers(output: Output) -> None:
+def test_a_receipt_can_not_excuse_weights_cast_to_integers(output: Output) -> None:
     out = output("roberta-model")
     change(out, lambda tensors: tensors.update({name: array.astype("i1") for name, array in tensors.items()}))
     receipt = json.loads((out / "transcode.json").read_text())
@@ -81,7 +81,7 @@ def test_a_config_json_that_computes_something_else_fails_forward(changes: dict[
         ({"auto_map": {"AutoModel": "evil.py--Evil"}}, "auto_map"),
     ],
 )
-def test_a_config_json_that_says_something_else_than_the_sources_fails_weights(
+def test_a_config_json_that_differs_from_the_sources_fails_weights(
     changes: dict[str, Any], named: str, output: Output, tmp_path: Path
 ) -> None:
     out = output("roberta-model")
@@ -90,16 +90,14 @@ def test_a_config_json_that_says_something_else_than_the_sources_fails_weights(
     assert level.verdict == "failed"
     assert [finding.where.rpartition(": ")[2] for finding in level.findings] == [named]
     if named == "torch_dtype":
-        return  # the tensors say which it is, not the source
-    # Where the conversion was given another config.json, so is the validator.
+        return  # the tensors decide it, not the source
+    # If the conversion gets another config.json, the validator gets it too.
     other = {**json.loads((MODEL / "config.json").read_text()), **changes}
     (tmp_path / "other.json").write_text(json.dumps(other))
-    assert validate(out, "weights", source_config=tmp_path / "other.json").passed
+    assert validate(out, "weights", config=tmp_path / "other.json").passed
 
 
-def test_without_a_config_json_beside_the_source_the_report_says_that_none_was_compared(
-    output: Output, source: Callable[[str], Path]
-) -> None:
+def test_the_report_says_when_the_source_has_no_config_json(output: Output, source: Callable[[str], Path]) -> None:
     src = source("roberta-model")
     (src / "config.json").unlink()
     level = validate(output("roberta-model"), "weights", src).level("weights")
@@ -108,7 +106,7 @@ def test_without_a_config_json_beside_the_source_the_report_says_that_none_was_c
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]"])
-def test_a_config_json_beside_the_source_that_can_not_be_used_is_not_passed_over(
+def test_an_unusable_config_json_of_the_source_is_an_error(
     text: str, output: Output, source: Callable[[str], Path], transcode: Transcode
 ) -> None:
     src, out = source("roberta-model"), output("roberta-model")

@@ -14,7 +14,7 @@ from transcoder.validator.recompute import Expected
 
 @given(chains(), st.integers(1, 5000), st.integers(0, 3))
 @settings(deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
-def test_the_validator_recomputes_any_box_of_what_numpy_makes_of_whole_arrays(
+def test_the_validator_recomputes_any_box_as_numpy_does(
     chain: tuple[str, list[Shape], list[Op]], most: int, first: int
 ) -> None:
     dtype, shapes, ops = chain

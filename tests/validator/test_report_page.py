@@ -1,4 +1,4 @@
-"""The validation report: its schema, and the page in a real browser."""
+"""The validation report: its schema, and its page in a real browser."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ import transcoder
 from tests.support.browser import Page, browser
 from tests.support.cases import Transcode
 from tests.support.paths import GOLDEN, ROOT
-from transcoder.validator.details import Details
+from transcoder.validator.histogram import make_histogram, measure
 from transcoder.validator.page.build import render
 
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "report.schema.json").read_text(encoding="utf-8"))
@@ -28,7 +28,7 @@ CASE = "roberta-sequence-classification"
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], Path]:
-    """A report and its page, of a conversion to float16 from a checkpoint that has what is dropped."""
+    """Return a report and its page: a conversion to float16 of a checkpoint with dropped variables."""
     here = tmp_path_factory.mktemp("page")
     source = GOLDEN / "roberta-model-checkpoint"
     transcoder.convert(source, here / "out", dtype="float16")
@@ -47,7 +47,7 @@ def check(report: object) -> None:
 
 
 def broken(tmp_path: Path) -> tuple[Path, Path]:
-    """An output with one value changed, one tensor lacking, and one of another shape."""
+    """Return an output with one changed value, one missing tensor, and one of another shape."""
     transcoder.convert(GOLDEN / CASE, tmp_path / "out")
     path = tmp_path / "out" / "model.safetensors"
     tensors = load_file(path)
@@ -127,9 +127,7 @@ def test_values_are_counted_into_the_bins_where_they_lie(dtype: str) -> None:
     else:
         stored = values.astype(dtype)
         values = stored.astype(np.float64)
-    details = Details(statistics=True)
-    details.measure(stored, dtype, stored, dtype)
-    bins = details.bins()
+    bins = make_histogram(measure(stored, dtype, stored, dtype))
     for each in bins:
         if math.isnan(each.start):
             wanted = np.isnan(values)
@@ -147,9 +145,10 @@ def test_what_a_narrower_type_can_not_hold_is_seen_in_the_bins() -> None:
     values = np.array([1e6, -1e6, 1e-12, 1.0], np.float32)
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float16)
-    details = Details(statistics=True)
-    assert details.measure(values, "float32", narrow, "float16") == (math.inf, 1e6)
-    by_start = {each.start: each for each in details.bins()}
+    measured = measure(values, "float32", narrow, "float16")
+    assert measured is not None
+    assert (measured.error, measured.largest) == (math.inf, 1e6)
+    by_start = {each.start: each for each in make_histogram(measured)}
     assert (by_start[math.inf].output, by_start[-math.inf].output, by_start[0.0].output) == (1, 1, 1)
     assert (by_start[math.inf].source, by_start[0.0].source) == (0, 0)
 
@@ -164,7 +163,7 @@ def test_a_page_is_one_file_that_names_no_other() -> None:
     assert text == render(json.loads(json.dumps(fake(3))))
 
 
-def fake(count: int, name: str = "layer.{i}.weight") -> dict[str, Any]:
+def fake(count: int, name: str = "layer.{i}.weight") -> Any:
     tensor = {"dtype": "float32", "shape": [3, 4], "sources": ["a/kernel"], "ops": ["transpose[1, 0]"],
               "rule": "x.yaml:1", "equal": True, "blake3": "ab" * 32, "error": 0.0, "largest": 1.0}  # fmt: skip
     return {
@@ -200,7 +199,9 @@ def test_the_page_says_the_verdict_first_and_shows_everything(made: tuple[dict[s
     assert page.evaluate("document.querySelectorAll('.histogram rect').length") > 10
 
 
-def test_the_page_asks_nobody_and_the_browser_has_no_complaint(made: tuple[dict[str, Any], Path], page: Page) -> None:
+def test_the_page_requests_nothing_and_the_browser_does_not_complain(
+    made: tuple[dict[str, Any], Path], page: Page
+) -> None:
     page.requests.clear()
     page.open(made[1])
     page.evaluate("new Promise(done => setTimeout(done, 100))")
@@ -350,7 +351,7 @@ def test_the_page_prints_every_tensor(tmp_path: Path, page: Page) -> None:
     assert page.evaluate("document.querySelectorAll('#rows tr').length") == 450
 
 
-def test_without_script_the_page_still_says_it_all_but_the_rest_of_a_long_table(tmp_path: Path, page: Page) -> None:
+def test_without_script_only_the_rest_of_a_long_table_is_missing(tmp_path: Path, page: Page) -> None:
     (tmp_path / "page.html").write_text(render(fake(150)), encoding="utf-8")
     page.call("Emulation.setScriptExecutionDisabled", value=True)
     try:
@@ -375,7 +376,8 @@ def test_a_place_that_can_not_be_written_is_an_error(
 
 
 def test_details_are_all_in_the_schema() -> None:
-    from transcoder.validator.details import Bin, DroppedRecord, TensorRecord
+    from transcoder.validator.histogram import Bin
+    from transcoder.validator.records import DroppedRecord, TensorRecord
 
     for kind, name in ((TensorRecord, "tensor"), (DroppedRecord, "dropped"), (Bin, "bin")):
         assert {field.name for field in dataclasses.fields(kind)} == set(SCHEMA["$defs"][name]["properties"])

@@ -1,4 +1,4 @@
-"""The NumPy truth says what TensorFlow says: every output of every golden model, and what it must refuse."""
+"""The NumPy truth gives what TensorFlow gives, for every output of every golden model, and refuses the rest."""
 
 import ast
 import json
@@ -82,7 +82,7 @@ def test_a_bare_model_without_pooler_has_no_pooler_output() -> None:
     assert whole.keys() - golden.forward().keys() == {"pooler_output"}
 
 
-def test_any_other_absent_variable_is_the_callers_error() -> None:
+def test_any_other_absent_variable_raises() -> None:
     golden = Golden("roberta-model")
     del golden.variables["roberta/pooler/dense/bias"]
     with pytest.raises(KeyError, match="roberta/pooler/dense/bias"):
@@ -123,7 +123,7 @@ def test_known_and_unknown_architectures() -> None:
     assert not truth_numpy.supports("bert", "BertModel")
     golden = Golden("roberta-model")
     golden.architecture = "BertModel"
-    with pytest.raises(ValueError, match="'BertModel' is unknown"):
+    with pytest.raises(ValueError, match="'BertModel' is not supported"):
         golden.forward()
 
 

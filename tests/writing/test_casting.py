@@ -15,7 +15,7 @@ from transcoder.writing.casting import CastCounts, cast_into
 
 
 def patterns(dtype: str) -> Array:
-    """Elements as stored: all of a 16-bit type; of a wider one every upper half with telling lower ones, and chance."""
+    """Return stored elements: all of a 16-bit type, or every upper half with critical lower halves, and random ones."""
     upper = np.arange(1 << 16, dtype=np.uint32)
     if BY_NAME[dtype].size == 2:
         return upper.astype(np.uint16).view(BY_NAME[dtype].numpy)

@@ -1,4 +1,4 @@
-"""Sources and disks that fail, and what is handed to the disk and forgotten."""
+"""Sources and disks that fail, and what is handed to the disk and evicted."""
 
 import os
 import threading
@@ -80,7 +80,7 @@ def test_a_disk_that_takes_less_at_a_time_gets_the_rest(arrays: dict[str, Array]
 
 
 @pytest.mark.parametrize("page_cache", ["keep", "drop"])
-def test_every_byte_is_handed_to_the_disk_once_and_forgotten_if_so_asked(
+def test_every_byte_is_handed_to_the_disk_once_and_evicted_with_drop(
     page_cache: str, arrays: dict[str, Array], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = in_memory(arrays)
@@ -96,7 +96,7 @@ def test_every_byte_is_handed_to_the_disk_once_and_forgotten_if_so_asked(
     for start, nbytes in tensors:
         inside = [part for part in handed if start <= part[0] < start + nbytes]
         at = start
-        for first, length in inside:  # one behind another, all but the last at least as long as is worth it
+        for first, length in inside:  # consecutive ranges, all but the last of at least the minimum length
             assert first == at
             at += length
         assert at == start + nbytes
@@ -114,11 +114,11 @@ def test_an_empty_range_is_nothing_to_the_disk(monkeypatch: pytest.MonkeyPatch) 
         pagecache.start_writing(3, 10, length)
         pagecache.written_and_forgotten(3, 10, length)
         pagecache.forget(3, 10, length)
-    assert [call.args[:3] for call in system.mock_calls] == [(3, 10, 5)] * 4  # begun, waited for, forgotten twice
+    assert [call.args[:3] for call in system.mock_calls] == [(3, 10, 5)] * 4  # started, awaited, evicted twice
 
 
 @pytest.mark.parametrize("page_cache", ["keep", "drop"])
-def test_files_and_sources_are_wholly_forgotten_if_so_asked_and_the_files_once_they_are_on_the_disk(
+def test_drop_evicts_sources_and_files_once_they_are_on_disk(
     page_cache: str, arrays: dict[str, Array], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = in_memory(arrays)
@@ -148,7 +148,7 @@ def test_files_and_sources_are_wholly_forgotten_if_so_asked_and_the_files_once_t
 
 @pytest.mark.parametrize("memory", ["1MB", "64MB"])
 @pytest.mark.parametrize("name", [name for name, (_, shape) in SHAPES.items() if 0 not in shape])
-def test_a_byte_changed_in_a_checkpoint_is_found_however_the_variable_is_read(
+def test_a_byte_changed_in_a_checkpoint_is_found_with_any_budget(
     arrays: dict[str, Array], tmp_path: Path, name: str, memory: str
 ) -> None:
     rules = [assignment for assignment in RULES if name in assignment.sources]

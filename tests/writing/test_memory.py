@@ -1,4 +1,4 @@
-"""`--memory` is a promise: the kernel's own account of a process stays within it, whatever is converted and by whom."""
+"""`--memory` is a limit: the kernel's account of a process stays within it, whatever is converted."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def grown(
     dtype: str = "keep",
     page_cache: str = "keep",
 ) -> tuple[int, int]:
-    """Bytes by which a process's peak grew over what it took before it began to write, and the budget."""
+    """Return by how many bytes a process's peak exceeds its memory before writing, and the budget."""
     arguments = [str(directory), memory, threads, dtype, page_cache, limit, local]
     run = subprocess.run(
         program("write_in_memory.py", json.dumps(arguments)),
@@ -54,7 +54,7 @@ def test_a_budget_holds_for_every_way_of_reading_and_writing(tmp_path: Path, loc
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="address space is limited on Linux alone")
-def test_a_conversion_succeeds_where_the_system_gives_no_more_than_the_budget(tmp_path: Path) -> None:
+def test_a_conversion_succeeds_in_an_address_space_of_the_budget(tmp_path: Path) -> None:
     growth, budget = grown(tmp_path, "16MB", 2, limit=True)
     assert growth <= budget
 
@@ -65,4 +65,4 @@ def test_a_small_budget_is_not_divided_among_threads(
 ) -> None:
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: range(8), raising=False)
     assert parse_options(memory=memory).threads == threads
-    assert parse_options(memory="16MB", threads=2).threads == 2  # who asks for them gets them
+    assert parse_options(memory="16MB", threads=2).threads == 2  # an explicit number is used

@@ -1,4 +1,4 @@
-"""Whatever the panels: the bytes of a stream are those of NumPy on whole arrays."""
+"""For all panels, the bytes of a stream are those of NumPy on whole arrays."""
 
 from pathlib import Path
 from unittest.mock import patch
@@ -23,7 +23,7 @@ from transcoder.writing.transpose import copy_strided
 
 
 def streamed(recipe: Recipe, source: Source, share: int) -> tuple[bytes, dict[str, str]]:
-    """A target read in panels through a workspace of just the size that the plan counts on."""
+    """Read a target in panels, through a workspace of the size that the plan assumes."""
     portioned = portion(recipe, share)
     panel = portioned.panel
     workspace = Workspace(portioned.nbytes)
@@ -56,7 +56,7 @@ def streamed(recipe: Recipe, source: Source, share: int) -> tuple[bytes, dict[st
     max_examples=400,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.function_scoped_fixture],
 )
-def test_a_chain_of_operations_in_any_panels_is_what_numpy_makes_of_whole_arrays(
+def test_a_chain_of_operations_in_any_panels_equals_numpy(
     tmp_path: Path, chain: tuple[str, list[Shape], list[Op]], panels: int, strip: int, small: int, local: bool
 ) -> None:
     dtype, shapes, ops = chain
@@ -65,7 +65,7 @@ def test_a_chain_of_operations_in_any_panels_is_what_numpy_makes_of_whole_arrays
     recipe = recipe_of(source, ops)
     wanted = by_numpy(list(arrays.values()), dtype, ops)
     share = (4 * recipe.target.nbytes) // panels if panels else 1 << 26
-    # Strips and tiles of less than the tensors are large, so that they are filled to the brim.
+    # Strips and tiles smaller than the tensors, so that they are filled completely.
     with (
         source,
         patch.object(budget, "STRIP_BYTES", strip),
@@ -89,7 +89,7 @@ def test_a_workspace_of_one_element_is_enough(chain: tuple[str, list[Shape], lis
     source = source_of(dtype, arrays)
     try:
         recipe = recipe_of(source, ops)
-    except ValueError:  # a slice or reshape that needed the larger extents
+    except ValueError:  # a slice or reshape that needed the larger dimensions
         assume(False)
     assert portion(recipe, 1).panel == 1
     data, _ = streamed(recipe, source, 1)
@@ -100,7 +100,7 @@ def test_a_workspace_of_one_element_is_enough(chain: tuple[str, list[Shape], lis
     ("shape", "perm"), [((700, 900), (1, 0)), ((4, 300, 900), (0, 2, 1)), ((3, 300, 700), (2, 0, 1))]
 )
 @pytest.mark.parametrize("dtype", ["<f2", "<f4", "<f8", "<c8"])
-def test_tiles_turn_large_arrays_as_numpy_does(shape: Shape, perm: tuple[int, ...], dtype: str) -> None:
+def test_tiles_transpose_large_arrays_as_numpy_does(shape: Shape, perm: tuple[int, ...], dtype: str) -> None:
     values = numbers(shape, dtype)
     out = np.empty([shape[axis] for axis in perm], dtype)
     copy_strided(values, out.transpose(np.argsort(perm)), np.empty(budget.TILE_BYTES, np.uint8))

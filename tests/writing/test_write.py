@@ -1,4 +1,4 @@
-"""Whatever the threads and the budget: the files hold what NumPy makes of the arrays."""
+"""For all threads and budgets, the files have what NumPy makes of the arrays."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_files_are_numpys_arrays_whatever_the_threads_and_the_budget(
     source = in_memory(arrays)
     files: dict[str, bytes] = {}
     for i, (memory, threads) in enumerate(BUDGETS if dtype == "keep" else BUDGETS[::3]):
-        # In turn from memory and from a file, which is dropped from the page cache.
+        # Alternately from memory and from a file, which is evicted from the page cache.
         page_cache = "drop" if i % 2 else "keep"
         if i == 1:
             source.store(tmp_path / "data")
@@ -93,22 +93,22 @@ def test_several_chains_at_once_write_what_numpy_makes(
 
 
 def small_plan(source: Source, rules: Sequence[Assignment], memory: int, threads: int) -> Plan:
-    """A plan under a budget below what the options allow, and free of the rule that slices tile."""
+    """Plan under a budget below the minimum of the options, and without the rule that slices tile."""
     with patch("transcoder.options.MIN_MEMORY_BYTES", 1), patch("transcoder.planning.fit._uncovered", lambda *_: False):
         return plan_of(source, rules, memory=memory, threads=threads)
 
 
-def test_casts_that_lose_something_are_told_and_no_others(tmp_path: Path) -> None:
+def test_casts_that_lose_values_are_reported_and_no_others(tmp_path: Path) -> None:
     source = in_memory({"lost": np.array([1.0, 1e6, 1e-9], "<f4"), "kept": np.array([1.0, 0.0, 2.0], "<f4")})
     rules = [rule("lost", ["lost"], (3,)), rule("kept", ["kept"], (3,))]
     result, _ = written(source, plan_of(source, rules, dtype="float16"), tmp_path / "out")
     assert result.casts == {"lost": CastCounts(overflowed=1, flushed=1)}
 
 
-def test_what_takes_long_is_written_first_and_the_rest_as_it_lies_in_the_file(
+def test_what_takes_long_is_written_first_and_the_rest_in_file_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    sizes = {"a": 50, "b": 250, "c": 300, "d": 100, "e": 100}  # an eighth of all is no more than 100
+    sizes = {"a": 50, "b": 250, "c": 300, "d": 100, "e": 100}  # an eighth of all bytes is at most 100
     source = in_memory({name: numbers((size,), "<f4") for name, size in sizes.items()})
     plan = plan_of(source, [rule(name, [name], (size,)) for name, size in sizes.items()], threads=1)
     seen: list[str] = []

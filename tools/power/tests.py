@@ -41,7 +41,8 @@ TESTS = {
         "tests/writing/test_write.py",
         "tests/writing/test_disk.py",
         "-k",
-        "disk or told or files or handed or progress or fails or changed_in_a_checkpoint or interrupted or takes_long",
+        "disk or reported or files or handed or progress or fails or changed_in_a_checkpoint or interrupted"
+        " or takes_long",
     ],
     "planning.planner": [
         "tests/conversion/test_bad_plan.py",

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
 
 from transcoder.batching.items import Item, Settings
-from transcoder.batching.work import Result
+from transcoder.batching.outcome import Result
 
 TAIL = 4000  # bytes of a dead worker's stderr
 GRACE = 3.0  # seconds that workers have to clean up

@@ -13,7 +13,7 @@ from typing import Any
 
 from transcoder.batching.executors import Advanced, Died, Event, Finished, Started, Task
 from transcoder.batching.items import Item, Settings
-from transcoder.batching.work import Result
+from transcoder.batching.outcome import Result
 from transcoder.errors import Problem, UsageError, missing
 
 RETRIES = 3  # by Ray, of a task whose worker or node was lost

@@ -6,22 +6,29 @@ all done imports no reader.
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transcoder.artifacts import RECEIPT, REPORT
 from transcoder.batching.destination.base import Destination
 from transcoder.batching.destination.open import open_destination
+from transcoder.batching.faults import failure
 from transcoder.batching.items import LEVELS, Item, Settings
+from transcoder.batching.outcome import Result
 from transcoder.batching.record import Digests, Record, hash_names, program_digest, request_digest
-from transcoder.errors import Problem, SourceError, TranscodeError, ValidationError, WriteError, docs_url
+from transcoder.errors import (
+    Problem,
+    SourceError,
+    TranscodeError,
+    ValidationError,
+    WriteError,
+    docs_url,
+)
 from transcoder.files.digests import digest_of, file_state
 
 if TYPE_CHECKING:
@@ -31,40 +38,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]  # the step, bytes since the last call, bytes in all
 
-# Transient faults of disks and networks. A full disk or a missing permission needs a user.
-PASSING = frozenset(
-    {
-        errno.EIO,
-        errno.ETIMEDOUT,
-        errno.ECONNRESET,
-        errno.ECONNABORTED,
-        errno.ECONNREFUSED,
-        errno.ENETDOWN,
-        errno.ENETRESET,
-        errno.ENETUNREACH,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.ESTALE,
-        errno.EREMOTEIO,
-    }
-)
 CORE = 150 << 20  # bytes that a worker takes before it has read anything
 CHECKED = 150 << 20  # that level `weights` takes of any model
 TORCH = 700 << 20
-
-
-@dataclass(frozen=True)
-class Result:
-    """The result of an item. `state` is done, skipped (done before), failed, busy (another batch has it), or look.
-
-    `passing` says that a retry may help. `need` is the memory in bytes, for the state look.
-    """
-
-    state: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
-    passing: bool = False
-    need: int = 0
 
 
 def perform(item: Item, settings: Settings, threads: int, progress: Progress, *, look: bool = False) -> Result:
@@ -98,45 +74,10 @@ def perform(item: Item, settings: Settings, threads: int, progress: Progress, *,
         return failure(error, item.name, time.perf_counter() - begun)
 
 
-def failure(error: Exception, name: str, seconds: float) -> Result:
-    """Return the result of a failed item. Messages name the final output, not the partial one."""
-    if isinstance(error, TranscodeError):
-        known = error
-    else:
-        where = str(getattr(error, "filename", None) or name)
-        known = TranscodeError(
-            "operating system error",
-            Problem(where, str(error), "the operation to succeed", "check the path, permissions and disk"),
-        )
-    last = name.rpartition("/")[2]
-    stage = f".{last}.transcode-partial"
-    values = known.to_json()
-    values["problems"] = [
-        {key: text.replace(stage, last) for key, text in asdict(problem).items()} for problem in known.problems
-    ]
-    return Result("failed", {"seconds": round(seconds, 3)}, values, is_passing(error))
-
-
 def _failed(item: Item, before: Record | None, result: Result) -> Record:
     """Return the record of a failure. It keeps the outputs of an earlier batch, which may still be there."""
     failed = Record(item.to_json(), "failed", facts=result.facts, error=result.error)
     return failed if before is None else replace(failed, outputs=before.outputs, stored=before.stored)
-
-
-def is_passing(error: BaseException | None) -> bool:
-    """Whether an error has a transient cause."""
-    while error is not None:
-        if isinstance(error, (ConnectionError, TimeoutError)):
-            return True
-        if isinstance(error, OSError):
-            # libhdf5 reports errno in its message only.
-            said = re.search(r"errno = (\d+)", str(error))
-            if (error.errno or (int(said[1]) if said else 0)) in PASSING:
-                return True
-        if isinstance(error, SourceError) and any("at the last of" in problem.found for problem in error.problems):
-            return True  # a server's fault that the reader has already tried again, see sources/remote/retry.py
-        error = error.__cause__ or error.__context__
-    return False
 
 
 # Done? --------------------------------------------------------------------------------------------------------------
@@ -330,7 +271,7 @@ def _validate(item: Item, settings: Settings, stage: Path, progress: Progress) -
         stage,
         level=LEVELS[settings.validate],
         mapping=item.mapping,
-        source_config=item.config,
+        config=item.config,
         report=stage / REPORT,
         page_cache=settings.page_cache,
         progress=lambda count, total: progress("validating", count, total),

@@ -16,8 +16,10 @@ import threading
 import time
 from typing import Any, TextIO
 
+from transcoder.batching.faults import failure
 from transcoder.batching.items import Item, Settings
-from transcoder.batching.work import Result, failure, perform
+from transcoder.batching.outcome import Result
+from transcoder.batching.work import perform
 
 GRACE = 5.0  # seconds to clean up after the parent ended
 EVERY = 0.1  # seconds between two progress messages

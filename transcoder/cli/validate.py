@@ -41,7 +41,6 @@ STYLES = {"passed": "green", "failed": "bold red", "inconclusive": "yellow", "no
 )
 @click.option(
     "--config",
-    "source_config",
     type=PATH,
     metavar="FILE",
     help="config.json that the conversion used  [default: beside the weights]",

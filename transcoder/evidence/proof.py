@@ -56,7 +56,7 @@ def prove_again(
             problems += each.findings or [
                 Problem(f"level {each.name}", f"{each.verdict}: {each.summary}", "passed", "see the level's findings")
             ]
-    return report.to_json()
+    return {**report.to_json()}
 
 
 def _names(source: Source, directory: Path, receipt: Receipt, mapping: AnyPath | None) -> dict[str, str]:

@@ -1,19 +1,24 @@
 """What `load` needs to know of a PyTorch model: its class for a config.json, an empty one, its names, its tables.
 
-Handles what differs between transformers 4 and 5 when a model is built and filled.
+What differs between the releases of transformers is in repository/versions.py.
 """
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
 from transcoder.errors import PlanError, Problem, UsageError
+from transcoder.repository.versions import (
+    forget_tie,
+    pooler_arguments,
+    renamed_as_loaded,
+    set_config_dtype,
+    without_initialisation,
+)
 
 
 def is_auto(model: object) -> bool:
@@ -76,32 +81,18 @@ def build(model_class: Any, settings: Any, dtype: torch.dtype | None, *, pooler:
     Their memory is taken when they are filled. Buffers, and tables that the class computes, have their final values.
     `dtype` is that of floating parameters, by default torch's. `pooler` says whether the source has a pooler.
     """
-    arguments: dict[str, Any] = {}
-    if not pooler and "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
-        arguments["add_pooling_layer"] = False
     before = torch.get_default_dtype()
     try:
         if dtype is not None:
             torch.set_default_dtype(dtype)
-        with _no_init_weights():
-            model = model_class(settings, **arguments)
+        with without_initialisation():
+            model = model_class(settings, **pooler_arguments(model_class, pooler=pooler))
     finally:
         torch.set_default_dtype(before)
     model.tie_weights()  # skipped together with the initialisation
     if dtype is not None:
-        # `dtype` replaced `torch_dtype` in 4.56.
-        setattr(settings, "dtype" if "dtype" in vars(settings) else "torch_dtype", dtype)
+        set_config_dtype(settings, dtype)
     return model.eval()
-
-
-@contextmanager
-def _no_init_weights() -> Iterator[None]:
-    try:
-        from transformers.initialization import no_init_weights  # 5
-    except ImportError:
-        from transformers.modeling_utils import no_init_weights  # 4
-    with no_init_weights():
-        yield
 
 
 def initialise(model: Any, names: Iterable[str]) -> None:
@@ -141,9 +132,7 @@ def untie(model: Any, name: str, values: torch.Tensor) -> None:
     """Give a tensor that shares storage with another one storage of its own."""
     path, _, leaf = name.rpartition(".")
     setattr(model.get_submodule(path), leaf, torch.nn.Parameter(values))
-    tied = getattr(model, "all_tied_weights_keys", None)  # 5 reads it when it saves
-    if isinstance(tied, dict):
-        tied.pop(name, None)
+    forget_tie(model, name)
 
 
 def is_expendable(model: Any, name: str) -> bool:
@@ -160,22 +149,10 @@ def model_names(model: Any, names: Iterable[str]) -> dict[str, str]:
     """
     names = list(names)
     state = model.state_dict(keep_vars=True)
-    renamed = _renamed(model, names) if set(names) - set(state) else dict(zip(names, names, strict=True))
+    renamed = renamed_as_loaded(model, names) if set(names) - set(state) else dict(zip(names, names, strict=True))
     prefix = str(getattr(model, "base_model_prefix", "") or "") + "."
     if prefix != "." and not set(renamed.values()) & set(state):
         added = {name: prefix + new for name, new in renamed.items()}
         taken = {name: new.removeprefix(prefix) for name, new in renamed.items()}
         renamed = max((renamed, added, taken), key=lambda each: len(set(each.values()) & set(state)))
     return renamed
-
-
-def _renamed(model: Any, names: list[str]) -> dict[str, str]:
-    try:
-        from transformers.conversion_mapping import get_model_conversion_mapping
-        from transformers.core_model_loading import WeightRenaming, apply_renamings
-    except ImportError:  # before 5, modules and files have the same names
-        return {name: name for name in names}
-    if not hasattr(model, "is_custom_code"):  # not a class of transformers
-        return {name: name for name in names}
-    renamings = [each for each in get_model_conversion_mapping(model) if isinstance(each, WeightRenaming)]
-    return {name: str(apply_renamings(name, renamings)) for name in names}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from transcoder.errors import MappingError, Problem, missing
+from transcoder.repository.versions import find_ties
 from transcoder.tensors import BY_SAFETENSORS
 
 Kind = tuple[str, tuple[int, ...]]
@@ -40,12 +41,7 @@ def state_dict_of(target: str, config: Mapping[str, object]) -> tuple[dict[str, 
 
 
 def _of_model(model: Any) -> tuple[dict[str, Kind], dict[str, str]]:
-    first: dict[int, str] = {}
-    tied: dict[str, str] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        original = first.setdefault(id(parameter), name)
-        if original != name:
-            tied[name] = original
+    tied = find_ties(model)
     state = model.state_dict()
     kinds = {n: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for n, t in state.items() if n not in tied}
     return kinds, tied

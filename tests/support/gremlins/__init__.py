@@ -1,6 +1,6 @@
 """Gremlins: modules of this folder that a worker of a batch imports before anything else, and that make it fail.
 
-A worker is a process of its own, so nothing can be patched in it from a test. `let_loose` puts `startup` on its path,
+A worker is a separate process, so a test cannot patch it. `let_loose` puts `startup` on its path,
 whose `sitecustomize` Python imports by itself and which imports the gremlin.
 """
 
@@ -22,7 +22,7 @@ NAME, PLACE = "TRANSCODE_TEST_GREMLIN", "TRANSCODE_TEST_GREMLIN_PLACE"
 
 
 def let_loose(gremlin: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Have the workers of the next batch import a gremlin. `place` is a directory in which it may leave marks."""
+    """Make the workers of the next batch import a gremlin. `place` is a directory for its marks."""
     path = [str(Path(__file__).with_name("startup")), str(ROOT), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, path)))
     monkeypatch.setenv(NAME, gremlin)
@@ -30,10 +30,10 @@ def let_loose(gremlin: str, place: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def place() -> Path:
-    """The directory of `let_loose`, in the worker."""
+    """Return the directory of `let_loose`, in the worker."""
     return Path(os.environ[PLACE])
 
 
 def wrap(module: ModuleType, name: str, around: Callable[..., Any]) -> None:
-    """Put a function in a module's place of another, which it gets as its first argument."""
+    """Replace a function of a module with `around`, which gets that function as its first argument."""
     setattr(module, name, functools.partial(around, getattr(module, name)))

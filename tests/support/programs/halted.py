@@ -1,4 +1,4 @@
-"""The command line, which halts at the tenth write, says so on stdout, and goes on after a line of stdin."""
+"""Run the command line, halt at the tenth write, say so on stdout, and go on after a line on stdin."""
 
 import os
 import sys

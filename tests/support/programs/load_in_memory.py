@@ -1,4 +1,4 @@
-"""Loads a model and prints by how much the process grew at its peak, and the model's size, both in bytes.
+"""Load a model, and print by how much the process grew at its peak, and the model's size, both in bytes.
 
 Usage: load_in_memory.py MODEL OTHER, where OTHER is loaded before: what comes once with the first call is not counted.
 """

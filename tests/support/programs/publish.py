@@ -1,4 +1,4 @@
-"""Publishes a directory. Usage: publish.py DIRECTORY REPOSITORY "pull-request"|"new"
+"""Publish a directory. Usage: publish.py DIRECTORY REPOSITORY "pull-request"|"new"
 
 Without transformers: its checks are another test's, and a process then starts in a tenth of the time.
 """

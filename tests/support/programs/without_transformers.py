@@ -1,4 +1,4 @@
-"""The command line where transformers is not installed."""
+"""Run the command line as if transformers were not installed."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Writes shards within a budget and prints what the process took: before, at its peak, as planned, and the budget.
+"""Write shards within a budget, and print the memory before, at the peak and as planned, and the budget.
 
 Usage: write_in_memory.py JSON, a list of directory, memory, threads, dtype, page_cache, limit, local. The source takes
 no memory of its own, and its tensors exceed the smaller budgets.
