@@ -6,25 +6,27 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
-# Before torch is imported: on models as small as these, threads cost more than they give.
+# Before torch is imported: on models as small as these, threads cost more than they save.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
 import pytest
 
 import transcoder
-from cases import CASES, GOLDEN, Outcome, Transcode
+from tests.support.cases import CASES, Outcome, Transcode
+from tests.support.mappings import Write
+from tests.support.paths import GOLDEN
 from transcoder.cli import entry as cli
 
-# A job in the background is started with Ctrl-C ignored, and so would be every process that a test starts.
+# A background job ignores Ctrl-C, and every process that a test starts would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
 def transcode(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Transcode:
-    """Runs the command line in this process: `transcode("convert", src, out)`."""
-    monkeypatch.delenv("TRANSCODE_REFERENCE_PYTHON", raising=False)  # TensorFlow runs where a test asks for it
+    """Return a function that runs the command line in this process: `transcode("convert", src, out)`."""
+    monkeypatch.delenv("TRANSCODE_REFERENCE_PYTHON", raising=False)  # TensorFlow runs only if a test asks for it
 
     def run(*words: object) -> Outcome:
         capsys.readouterr()
@@ -39,7 +41,7 @@ def transcode(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatc
 
 @pytest.fixture(scope="session")
 def converted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Every golden case converted with the defaults. Not to be changed: copy first."""
+    """Convert every golden case with the defaults. Shared: copy before you change one."""
     directory = tmp_path_factory.mktemp("converted")
     for case in CASES:
         transcoder.convert(GOLDEN / case, directory / case)
@@ -48,7 +50,7 @@ def converted(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture
 def output(converted: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
-    """A converted golden case of one's own, to be damaged."""
+    """Return a function that copies a converted golden case, for a test to damage."""
 
     def copy(case: str) -> Path:
         return Path(shutil.copytree(converted[case], tmp_path / "out"))
@@ -58,9 +60,21 @@ def output(converted: dict[str, Path], tmp_path: Path) -> Callable[[str], Path]:
 
 @pytest.fixture
 def source(tmp_path: Path) -> Callable[[str], Path]:
-    """A golden case of one's own, to be damaged."""
+    """Return a function that copies a golden case, for a test to damage."""
 
     def copy(case: str) -> Path:
         return Path(shutil.copytree(GOLDEN / case, tmp_path / "src"))
 
     return copy
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """Return a function that writes a mapping into a file."""
+
+    def put(text: str, name: str = "own.yaml") -> Path:
+        path = tmp_path / name
+        path.write_text(text, encoding="utf-8")
+        return path
+
+    return put

@@ -12,6 +12,7 @@ no part is imported that a program does not use.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from transcoder._version import __version__
@@ -31,23 +32,27 @@ if TYPE_CHECKING:
     from transcoder.evidence.verify import verify_receipt
     from transcoder.linter.check import check
     from transcoder.mapping import load_mapping
-    from transcoder.pipeline import Receipt, convert, plan
-    from transcoder.planning.planner import Plan
+    from transcoder.pipeline import convert, plan
+    from transcoder.planning.plan import Plan
     from transcoder.pytorch import StateDict, load
+    from transcoder.receipt import Receipt
     from transcoder.sources.open import Source, open_source
     from transcoder.tensors import TensorSpec
     from transcoder.validator.validate import Report, validate
 
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # the program that imports this decides what is shown
+
 _HOMES = {
     "transcoder.linter.check": ("check",),
     "transcoder.evidence.verify": ("verify_receipt",),
-    "transcoder.pipeline": ("Receipt", "convert", "plan"),
+    "transcoder.pipeline": ("convert", "plan"),
+    "transcoder.receipt": ("Receipt",),
     "transcoder.errors": (
         "MappingError", "PlanError", "Problem", "PublishError", "SourceError", "TranscodeError", "UsageError",
         "ValidationError", "WriteError",
     ),
     "transcoder.mapping": ("load_mapping",),
-    "transcoder.planning.planner": ("Plan",),
+    "transcoder.planning.plan": ("Plan",),
     "transcoder.pytorch": ("StateDict", "load"),
     "transcoder.sources.open": ("Source", "open_source"),
     "transcoder.tensors": ("TensorSpec",),

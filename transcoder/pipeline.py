@@ -2,114 +2,86 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from itertools import chain
-from os import PathLike
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
 
 from transcoder._version import __version__
-from transcoder.errors import MappingError, PlanError, Problem
-from transcoder.files.strictjson import pieces
-from transcoder.mapping import (
-    Mapping,
-    Table,
-    architecture_names,
-    choose,
-    expand,
-    find_mappings,
-    load_mapping,
-    mapping_digest,
-)
-from transcoder.mapping.expressions import Value
-from transcoder.options import MAX_SHARD_SIZE, MEMORY, Options, parse_options
-from transcoder.planning.layout import INDEX, SINGLE, index_json
-from transcoder.planning.planner import Plan, entry_json, make_plan
-from transcoder.repository.config import ModelConfig, find_config, read_config
-from transcoder.repository.sidecars import Sidecars, find_sidecars
-from transcoder.sources.names import is_training_state
+from transcoder.artifacts import CONFIG, INDEX, RECEIPT, SINGLE
+from transcoder.errors import PlanError, Problem
+from transcoder.files.atomic import write_new
+from transcoder.mapping import Table, expand
+from transcoder.mapping.config_values import merge_config
+from transcoder.options import MAX_SHARD_SIZE, MEMORY, AnyPath, Request, parse_options
+from transcoder.origins.origin import Origin
+from transcoder.origins.transformers import recognise
+from transcoder.planning.hints import hints_for
+from transcoder.planning.layout import index_json
+from transcoder.planning.plan import Entry, Plan
+from transcoder.planning.planner import make_plan
+from transcoder.receipt import DroppedRecord, FileRecord, MappingRecord, Receipt, SourceRecord, TensorRecord
 from transcoder.sources.open import Source, check_unchanged, open_source
-from transcoder.sources.remote.path import RemotePath, local_path, locate
+from transcoder.sources.remote.path import local_path, locate
 from transcoder.sources.renamed import Renamed
-from transcoder.writing.directory import RECEIPT, check_free, check_paths, places, staged, write_file
+from transcoder.writing.directory import check_free, check_paths, places, staged
 from transcoder.writing.shards import Written, write_shards
 
-AnyPath = str | PathLike[str]
-FORMAT = 1  # of the receipt
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A conversion that is ready to run: everything is known, nothing is written."""
+    """A conversion that is ready to run: everything is known, nothing is written.
+
+    Attributes:
+        source: The open checkpoint, with the names that the mapping has for its variables.
+        origin: The configuration, the mapping and the small files.
+        table: The mapping, expanded for this architecture and configuration.
+        plan: What will be written.
+    """
 
     source: Source
-    config: ModelConfig
-    mapping: Mapping
+    origin: Origin
+    table: Table
     plan: Plan
-    sidecars: Sidecars
-
-
-@dataclass(frozen=True)
-class Receipt:
-    """What a conversion did: the contents of OUT/transcode.json."""
-
-    output: Path
-    contents: dict[str, object]
-
-    def to_json(self) -> dict[str, object]:
-        return self.contents
 
 
 @contextmanager
-def prepare(
-    source: AnyPath | RemotePath,
-    *,
-    mapping: AnyPath | None = None,
-    architecture: str | None = None,
-    config: AnyPath | None = None,
-    output: Path | None = None,
-    contain: bool | None = None,
-    options: Options,
-) -> Iterator[Job]:
-    """Open a source, find its config.json and mapping, and plan. The source is closed at the end of the block.
+def prepare(request: Request, output: Path | None = None) -> Iterator[Job]:
+    """Open a source, recognise its origin and plan. The source is closed at the end of the block.
 
-    `output` is where the result will go: should it lie beside the weights, it is no part of the source.
+    `output` is where the result will go. If it is beside the weights, it is not part of the source.
 
-    Raises SourceError, MappingError or PlanError.
+    Raises:
+        SourceError: The checkpoint can't be found or read.
+        MappingError: No mapping fits, or it is wrong.
+        PlanError: config.json is missing or unusable, or it and the variables do not fit together.
     """
-    with open_source(source, contain=contain) as own:
-        model = read_config(locate(config)) if config is not None else find_config(own.path)
-        names = model.architectures
-        rules, called = _mapping(mapping, model, architecture or next(iter(names), None), own)
-        opened = Renamed(own, called)
-        values = model.over(rules.config)
-        chosen = architecture or _only(names, model, list(architecture_names(rules)))
-        table = expand(rules, chosen, values)
-        rules = replace(rules, files=tuple(dict.fromkeys((*rules.files, *table.inner))))
+    with open_source(request.source, contain=request.contain) as source:
+        origin = recognise(source, request, places(output) if output is not None else ())
+        renamed = Renamed(source, origin.names)
+        values = merge_config(origin.config.values, origin.mapping.config, str(origin.config.path))
+        table = expand(origin.mapping, origin.architecture, values)
         plan = make_plan(
-            opened.specs,
-            opened.not_tensors,
+            renamed.specs,
+            renamed.not_tensors,
             table,
-            mapping=rules.name,
-            mapping_digest=mapping_digest(rules),
-            options=options,
-            where=opened.path.name,
-            alternatives=_alternatives(rules, chosen, values),
-            inside=_inside(opened, rules, values),
+            request.options,
+            where=renamed.path.name,
+            hints=hints_for(renamed.specs, origin.mapping, origin.architecture, values),
         )
-        apart = (*opened.files(), *(places(output) if output is not None else ()))
-        yield Job(opened, model, rules, plan, find_sidecars(model.path.parent, apart))
-
-
-def _mapping(
-    given: AnyPath | None, model: ModelConfig, architecture: str | None, source: Source
-) -> tuple[Mapping, dict[str, str]]:
-    """The mapping, and the source's variables by the names that it has for them."""
-    candidates = [load_mapping(given)] if given is not None else find_mappings(model.model_type, architecture)
-    return choose(candidates, architecture, model.values, source.specs, str(model.path))
+        logger.info(
+            "plan: %d tensors, %d bytes, %d threads, buffers of at most %d bytes",
+            len(plan.entries),
+            plan.nbytes,
+            plan.options.threads,
+            plan.peak_bytes,
+        )
+        yield Job(renamed, origin, table, plan)
 
 
 def plan(
@@ -132,9 +104,7 @@ def plan(
     options = parse_options(
         dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads, page_cache=page_cache
     )
-    with prepare(
-        source, mapping=mapping, architecture=architecture, config=config, contain=contain, options=options
-    ) as job:
+    with prepare(Request(locate(source), options, config, mapping, architecture, contain)) as job:
         return job.plan
 
 
@@ -175,13 +145,10 @@ def convert(
     if isinstance(where, Path):
         check_paths(where, out)
     check_free(out, force=force)
-    with prepare(
-        where, mapping=mapping, architecture=architecture, config=config, output=out, contain=contain, options=options
-    ) as job:
+    with prepare(Request(where, options, config, mapping, architecture, contain), out) as job:
         files = small_files(job)
         with staged(out, force=force, needed=room_for(job, files)) as stage:
-            contents = fill(job, files, stage, progress)
-    return Receipt(out, contents)
+            return fill(job, files, stage, progress)
 
 
 def room_for(job: Job, files: dict[str, bytes]) -> int:
@@ -189,9 +156,7 @@ def room_for(job: Job, files: dict[str, bytes]) -> int:
     return sum(shard.size for shard in job.plan.shards) + sum(len(data) for data in files.values())
 
 
-def fill(
-    job: Job, files: dict[str, bytes], stage: Path, progress: Callable[[int, int], None] | None = None
-) -> dict[str, object]:
+def fill(job: Job, files: dict[str, bytes], stage: Path, progress: Callable[[int, int], None] | None = None) -> Receipt:
     """Write the weights, the `files` of `small_files` and the receipt into an empty directory; returns the receipt.
 
     Raises SourceError or WriteError.
@@ -201,88 +166,10 @@ def fill(
     written = write_shards(job.plan, job.source, stage, report)
     check_unchanged(job.source)
     for name, data in files.items():
-        write_file(stage / name, data)
-    contents = _receipt(job, written, files)
-    # A name may be no text.
-    text = (piece.encode("utf-8", "backslashreplace") for piece in chain(pieces(contents), "\n"))
-    write_file(stage / RECEIPT, text)
-    return contents
-
-
-def _alternatives(mapping: Mapping, chosen: str, values: dict[str, Value]) -> Iterator[Table]:
-    """The tables of a mapping's other architectures, as far as this config.json allows them; made when asked for."""
-    for other in architecture_names(mapping):
-        if other != chosen:
-            with suppress(MappingError):
-                yield expand(mapping, other, values)
-
-
-def _inside(source: Source, mapping: Mapping, values: dict[str, Value]) -> Iterator[str]:
-    """Where, other than where the mapping has it, the source holds the mapping's transformer; made when asked for."""
-    from transcoder.proposal.extend import find_bases
-
-    with suppress(MappingError):
-        yield from (base for base in find_bases(source.specs, mapping, values) if base != mapping.let.get("base"))
-
-
-def propose_mapping(
-    source: AnyPath,
-    *,
-    mapping: AnyPath | None = None,
-    config: AnyPath | None = None,
-    architecture: str | None = None,
-    module: str = "encoder",
-    target: str | None = None,
-) -> str:
-    """The YAML of a mapping, ready to edit: for a Keras model with a known transformer inside, or for any other.
-
-    `config` is the transformer's config.json, by default the one beside the source; `mapping` its family, by
-    default the one that config.json names; `module` where the transformer lies in the PyTorch module to be, and
-    `architecture` its name. With `target`, a class of transformers or a safetensors file of a PyTorch model, every
-    tensor of it is looked for among the variables by names and shapes, and each line says how sure it is. So too,
-    without it, where no mapping knows config.json's model_type.
-    Raises SourceError, PlanError or MappingError: it is not inside, or more than once, or there is no such target.
-    """
-    from transcoder.proposal.extend import propose
-
-    with open_source(source) as opened:
-        if target is not None and target.endswith(".safetensors"):
-            return _guessed(opened, target, {}, architecture or "MyModel")
-        model = read_config(locate(config)) if config is not None else find_config(opened.path)
-        if target is None and mapping is None and model.architectures:
-            try:
-                find_mappings(model.model_type, None)
-            except MappingError:
-                target = model.architectures[0]
-        if target is not None:
-            return _guessed(opened, target, model.values, architecture or target)
-        table, _ = _mapping(mapping, model, None, opened)
-        name = architecture or "MyModel"
-        return propose(opened.specs, table, model.over(table.config), architecture=name, module=module)
-
-
-def _guessed(source: Source, target: str, config: dict[str, object], architecture: str) -> str:
-    from transcoder.proposal.match import guess
-    from transcoder.proposal.text import draft
-    from transcoder.repository.skeleton import state_dict_of
-
-    tensors, tied = state_dict_of(target, config)
-    variables = {n: (s.dtype.name, s.shape) for n, s in source.specs.items() if not is_training_state(n)}
-    return draft(guess(variables, tensors), architecture=architecture, source=source.path.name, tied=tied)
-
-
-def _only(names: tuple[str, ...], model: ModelConfig, known: list[str]) -> str:
-    if len(names) == 1:
-        return names[0]
-    raise PlanError(
-        "config.json does not say which architecture this is",
-        Problem(
-            f"{model.path}: architectures",
-            ", ".join(names) or "nothing",
-            "one PyTorch class",
-            f"pass --architecture with one of: {', '.join(known)}",
-        ),
-    )
+        write_new(stage / name, data)
+    receipt = _receipt(job, written, files)
+    write_new(stage / RECEIPT, receipt.encoded())
+    return receipt
 
 
 def small_files(job: Job) -> dict[str, bytes]:
@@ -290,14 +177,13 @@ def small_files(job: Job) -> dict[str, bytes]:
 
     Raises PlanError: a file beside the weights can't be read.
     """
+    origin, plan = job.origin, job.plan
     files = {
-        "config.json": job.config.for_output(
-            job.plan.architecture, job.mapping.model_type, job.plan.output_dtype
-        ).encode()
+        CONFIG: origin.config.for_output(plan.architecture, origin.mapping.model_type, plan.output_dtype).encode(),
     }
-    if [shard.file for shard in job.plan.shards] != [SINGLE]:
-        files[INDEX] = index_json(job.plan.shards, job.plan.specs).encode()
-    for path in job.sidecars.copied:
+    if [shard.file for shard in plan.shards] != [SINGLE]:
+        files[INDEX] = index_json(plan.shards, plan.specs).encode()
+    for path in origin.sidecars.copied:
         try:
             files[path.name] = path.read_bytes()
         except OSError as error:
@@ -313,35 +199,43 @@ def small_files(job: Job) -> dict[str, bytes]:
     return files
 
 
-def _receipt(job: Job, written: Written, files: dict[str, bytes]) -> dict[str, object]:
-    """What was done, without times, paths or machine: equal conversions give equal receipts."""
+def _receipt(job: Job, written: Written, files: dict[str, bytes]) -> Receipt:
     plan, source = job.plan, job.source
     lines = (f"{name} {source.specs[name]} {digest}" for name, digest in written.sources.items())
-    return {
-        "format": FORMAT,
-        "transcoder": __version__,
-        "architecture": plan.architecture,
-        "source": {
-            "kind": source.kind,
-            "producer": source.producer,
-            "files": [path.name for path in source.files()],
-            # Over names, dtypes, shapes and bytes of what was taken: the same from every container.
-            "blake3": blake3("\n".join(lines).encode()).hexdigest(),
-            "variables": written.sources,
-        },
-        "mapping": {"name": plan.mapping, "blake3": plan.mapping_digest, "files": dict(job.mapping.files)},
-        "options": {"dtype": plan.options.dtype, "max_shard_size": plan.options.max_shard_size},
-        "plan": plan.digest,
-        "tensors": [{**entry_json(e), "blake3": written.targets[e.target.name]} for e in plan.entries],
-        "casts": {name: vars(counts) for name, counts in written.casts.items()},
-        "dropped": [vars(dropped) for dropped in plan.dropped],
-        "notes": list(plan.notes) + _cast_notes(written),
-        "files": [
-            *({"file": shard.file, "bytes": shard.size} for shard in plan.shards),
-            *({"file": name, "bytes": len(d), "blake3": blake3(d).hexdigest()} for name, d in sorted(files.items())),
-        ],
-        "left_in_source": list(job.sidecars.left),
-    }
+    digest = blake3("\n".join(lines).encode()).hexdigest()
+    names = tuple(path.name for path in source.files())
+    return Receipt(
+        transcoder=__version__,
+        architecture=plan.architecture,
+        source=SourceRecord(source.kind, source.producer, names, digest, written.sources),
+        mapping=MappingRecord(plan.mapping, plan.mapping_digest, dict(job.table.files)),
+        options={"dtype": plan.options.dtype, "max_shard_size": plan.options.max_shard_size},
+        plan=plan.digest,
+        tensors=tuple(_tensor_record(entry, written.targets[entry.recipe.target.name]) for entry in plan.entries),
+        casts={name: vars(counts) for name, counts in written.casts.items()},
+        dropped=tuple(DroppedRecord(**vars(dropped)) for dropped in plan.dropped),
+        notes=(*plan.notes, *_cast_notes(written)),
+        files=(
+            *(FileRecord(shard.file, shard.size) for shard in plan.shards),
+            *(FileRecord(name, len(data), blake3(data).hexdigest()) for name, data in sorted(files.items())),
+        ),
+        left_in_source=job.origin.sidecars.left,
+    )
+
+
+def _tensor_record(entry: Entry, digest: str) -> TensorRecord:
+    recipe = entry.recipe
+    return TensorRecord(
+        name=recipe.target.name,
+        dtype=recipe.target.dtype.name,
+        shape=recipe.target.shape,
+        sources=tuple(spec.name for spec in recipe.sources),
+        ops=tuple(str(op) for op in recipe.ops),
+        rule=recipe.rule,
+        file=entry.file,
+        offset=entry.offset,
+        blake3=digest,
+    )
 
 
 def _cast_notes(written: Written) -> list[str]:

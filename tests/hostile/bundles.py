@@ -6,14 +6,15 @@ import os
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from kinds import Kinds, Make, Place
 
-from build import (
+from tests.hostile.kinds import Kinds, Make, Place
+from tests.support.build import (
     OBJECT_GRAPH,
     data_file,
     entry,
     field,
     header,
+    masked,
     object_graph,
     slice_proto,
     sstable,
@@ -31,7 +32,7 @@ Pairs = Sequence[tuple[bytes, bytes]]
 
 
 def of(pairs: Pairs | Callable[[], Pairs], data: bytes = DATA, **how: int) -> Make:
-    """A checkpoint with these pairs in its index, and this data file."""
+    """Make a checkpoint with these pairs in its index, and this data file."""
 
     def make(place: Place) -> None:
         place.h5.unlink()
@@ -90,7 +91,7 @@ bundle("strings alone", of(lambda: one(field(1, 7) + field(5, 1)), data=b"x"))
 
 
 def long_keys() -> Pairs:
-    """Keys of 16 kB that differ in their end: 4 bytes each where they are stored."""
+    """Make keys of 16 kB that differ at their end: each takes 4 bytes in the file."""
     return [(b"", header(1)), *((b"k" * 16_000 + b"%06d" % i, b"") for i in range(1200))]
 
 
@@ -98,7 +99,7 @@ bundle("keys of 20 MB in 40 kB", of(long_keys))
 
 
 def raw(change: Callable[[bytearray], None]) -> Make:
-    """The bytes of an index changed, its checksums not mended."""
+    """Change bytes of an index, and leave its checksums."""
 
     def make(place: Place) -> None:
         of(one(entry(1, (2, 3), 0, 0, DATA)))(place)
@@ -128,7 +129,7 @@ bundle("a bit turned", raw(lambda data: data.__setitem__(10, data[10] ^ 4)))
 
 
 def blocks(contents: bytes, restarts: int = 1) -> Make:
-    """An index whose one block has these contents."""
+    """Make an index whose one block has these contents."""
 
     def make(place: Place) -> None:
         of([])(place)
@@ -136,8 +137,6 @@ def blocks(contents: bytes, restarts: int = 1) -> Make:
 
         def add(block: bytes) -> bytes:
             handle = varint(len(table)) + varint(len(block))
-            from build import masked
-
             table.extend(block + b"\0" + masked(block + b"\0").to_bytes(4, "little"))
             return handle
 
@@ -183,7 +182,7 @@ bundle("slice that no variable lists", of([(b"", header(1)), (b"\0w\0\1\1\1\x80\
 
 
 def graph(contents: bytes) -> Make:
-    """An object graph of these bytes, and a variable."""
+    """Make an object graph of these bytes, and a variable."""
 
     def make(place: Place) -> None:
         text, crc = string_tensor(contents)
@@ -234,7 +233,7 @@ def table(pairs: Pairs) -> Make:
 
 
 def meta(name: bytes = b"w", shape: bytes = dims(2, 3), code: int = 1, box: bytes = field(1, b"") * 2) -> bytes:
-    """The SavedTensorSlices under the empty key, that lists one slice."""
+    """Return the SavedTensorSlices of the empty key, which lists one slice."""
     return field(1, field(1, field(1, name) + field(2, shape) + field(3, code) + field(4, box)))
 
 

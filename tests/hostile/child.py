@@ -1,6 +1,6 @@
-"""Runs the command line in a fork for each line of stdin, within limits, and says on stdout how it ended.
+"""Run the command line in a fork for each line of stdin, within limits, and print how it ended.
 
-One process that has imported everything, so that a try costs a fork and no start of Python.
+One process imports everything, so that each run costs a fork and no start of Python.
 """
 
 from __future__ import annotations
@@ -10,7 +10,11 @@ import os
 import resource
 import sys
 
-import transcoder.cli.show
+import transcoder.cli.convert
+import transcoder.cli.inspect
+import transcoder.cli.mapping
+import transcoder.cli.plan
+import transcoder.cli.validate
 import transcoder.pipeline
 import transcoder.sources.arrays.npz
 import transcoder.sources.arrays.openai_gpt

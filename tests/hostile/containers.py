@@ -13,9 +13,9 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from kinds import CANARY, Kinds, Make, Place
 
-from cases import GOLDEN
+from tests.hostile.kinds import CANARY, Kinds, Make, Place
+from tests.support.paths import GOLDEN
 
 safetensors = Kinds("safetensors")
 keras = Kinds("Keras 3")
@@ -98,7 +98,7 @@ def archive(write: Callable[[zipfile.ZipFile, bytes], object]) -> Make:
 
 
 def altered(made: Make, name: str, change: Callable[[bytearray], None]) -> Make:
-    """A kind whose file's bytes are changed when it is made."""
+    """Make a kind whose file has changed bytes."""
 
     def make(place: Place) -> None:
         made(place)
@@ -186,7 +186,7 @@ def fifo(place: Place) -> list[object]:
 
 
 def sharded(name: str, text: str | bytes | Callable[[dict[str, str]], object]) -> Make:
-    """A golden sharded model whose index is this text, or has this weight_map."""
+    """Make a golden sharded model whose index is this text, or has this weight_map."""
 
     def make(place: Place) -> None:
         place.container({"h5": "roberta-h5-sharded", "safetensors": "roberta-safetensors-sharded",
@@ -305,7 +305,7 @@ def repacked(change: Callable[[bytearray], None], method: int = zipfile.ZIP_STOR
 
 
 def victim(text: str, data: bytes = NUMBERS) -> Make:
-    """The model with one array under another header."""
+    """Make the model with one array under another header."""
     return arrays(SOUND | {VICTIM: header(text, data)})
 
 
@@ -318,7 +318,7 @@ def renamed(name: str) -> Make:
 
 
 def again(data: bytearray) -> None:
-    """The last entry of the directory names the first member's bytes."""
+    """Make an archive whose last directory entry names the first member's bytes."""
     start = data.rindex(b"PK\x01\x02") + 42
     data[start : start + 4] = bytes(4)
 

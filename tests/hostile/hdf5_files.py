@@ -8,21 +8,22 @@ from typing import Any
 
 import h5py
 import numpy as np
-from kinds import CANARY, Kinds, Make, Place
+
+from tests.hostile.kinds import CANARY, Kinds, Make, Place
 
 hdf5 = Kinds("HDF5")
 SHAPE = (24, 24)
 
 
 def weight(file: h5py.File) -> str:
-    """Where a query's kernel lies."""
+    """Return where a query's kernel is."""
     found: list[str] = []
     file.visit(lambda name: found.append(name) if name.endswith("layer_._0/attention/self/query/kernel:0") else None)
     return found[0]
 
 
 def instead(put: Callable[[h5py.Group, str, Place], object]) -> Make:
-    """A file in which `put` has put something in the weight's place."""
+    """Make a file in which `put` replaces the weight."""
 
     def make(place: Place) -> None:
         with h5py.File(place.h5, "r+") as file:
@@ -38,7 +39,7 @@ def dataset(**how: Any) -> Make:
 
 
 def low_level(kind: Any, values: Any) -> Make:
-    """A dataset of a type that h5py's own calls don't write."""
+    """Make a dataset of a type that h5py cannot write."""
 
     def put(group: h5py.Group, name: str, _: Place) -> None:
         made = h5py.h5d.create(group.id, name.encode(), kind(), h5py.h5s.create_simple(SHAPE))
@@ -49,7 +50,7 @@ def low_level(kind: Any, values: Any) -> Make:
 
 
 def secret(place: Place) -> str:
-    """An HDF5 file outside, with a weight of the right shape."""
+    """Make an HDF5 file outside of the source, with a weight of the right shape."""
     path = place.outside / "secret.h5"
     with h5py.File(path, "w") as file:
         file["kernel"] = np.frombuffer((CANARY * 400)[: 24 * 24 * 4], "<f4").reshape(SHAPE)
@@ -149,7 +150,7 @@ hdf5("row of chunks of 128 MB", dataset(data=np.zeros((1, 1 << 25), "<f4"), chun
 
 
 def chunk_spoilt(**how: Any) -> Make:
-    """A chunk whose stored bytes were changed."""
+    """Make a chunk whose stored bytes are changed."""
 
     def make(place: Place) -> None:
         dataset(data=np.random.default_rng(0).random(SHAPE, "f4"), chunks=SHAPE, **how)(place)
@@ -258,7 +259,7 @@ def overlapping(place: Place) -> None:
 
 
 def address(value: int) -> Make:
-    """A file in which the weight's data are said to lie elsewhere."""
+    """Make a file in which the weight's data are at another place."""
 
     def make(place: Place) -> None:
         with h5py.File(place.h5) as file:
@@ -307,7 +308,7 @@ def many_weights(place: Place) -> None:
 
 
 def called(name: bytes) -> Make:
-    """One more weight, of that name."""
+    """Make one more weight with this name."""
 
     def make(place: Place) -> None:
         with h5py.File(place.h5, "r+") as file:
@@ -332,7 +333,7 @@ hdf5("one weight too many", called(b"backdoor"))
 
 
 def spoilt(at: int, what: bytes) -> Make:
-    """The sound file with some bytes of its structure replaced."""
+    """Make the sound file with some bytes of its structure replaced."""
 
     def make(place: Place) -> None:
         data = bytearray(place.h5.read_bytes())
@@ -350,7 +351,7 @@ hdf5("root group in the superblock", spoilt(64, bytes(8)))
 
 
 def marked(mark: bytes) -> Make:
-    """The first block of a kind no longer says that it is one."""
+    """Damage the signature of the first block of a kind."""
 
     def make(place: Place) -> None:
         place.h5.write_bytes(place.h5.read_bytes().replace(mark, b"none", 1))

@@ -1,4 +1,4 @@
-"""A kind of hostile file, or of a legal oddity: how it is made, in a place of its own."""
+"""A kind of hostile file, or of a legal oddity: a function that makes it in a separate place."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
 
-from cases import GOLDEN
+from tests.support.paths import GOLDEN
 
-# Stands in every file outside of the source. In no output and in no message may it appear.
+# Every file outside of the source has it. It must not appear in an output or a message.
 CANARY = b"canary-7f3a91"
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where one kind is tried: `src` with a sound model in it, `out` to come, `outside` with what is nobody's business."""
+    """Where one kind is tried: `src` has a sound model, `out` does not exist, `outside` must not be read."""
 
     src: Path
     out: Path
@@ -28,7 +28,7 @@ class Place:
         return self.src / "tf_model.h5"
 
     def container(self, name: str) -> Path:
-        """The sound model's weights replaced by a golden container."""
+        """Replace the sound model's weights with a golden container."""
         self.h5.unlink(missing_ok=True)
         origin = GOLDEN / name if (GOLDEN / name).is_dir() else GOLDEN / "containers" / name
         for path in origin.iterdir():
@@ -41,7 +41,7 @@ class Place:
         (self.src / "config.json").write_text(json.dumps(config | values))
 
 
-# Makes the kind; gives what is to be said to `transcode` where that is not `convert src out`.
+# Makes the kind, and returns the words for `transcode` if they are not `convert src out`.
 Make: TypeAlias = Callable[[Place], "list[object] | None"]
 
 

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import h5py
 import numpy as np
-from hdf5_files import weight
-from kinds import CANARY, Kinds, Make, Place
+
+from tests.hostile.hdf5_files import weight
+from tests.hostile.kinds import CANARY, Kinds, Make, Place
 
 files = Kinds("file system")
 legal = Kinds("legal")
 
 
 def moved(name: str) -> Make:
-    """A file moved outside, and a link to it in its place."""
+    """Move a file outside, and put a link in its place."""
 
     def make(place: Place) -> None:
         shutil.move(place.src / name, place.outside / name)
@@ -167,7 +168,7 @@ def claim(place: Place) -> None:
 
 
 def sibling(what: str, kind: str) -> Make:
-    """One of the output's hidden siblings is there already, and leads elsewhere."""
+    """Make one of the output's hidden siblings a link to another place."""
 
     def make(place: Place) -> None:
         path = place.out.parent / f".{place.out.name}.transcode-{what}"
@@ -274,7 +275,7 @@ def verbose(place: Place) -> None:
 
 
 def rewritten(**how: object) -> Make:
-    """The weight stored in another way."""
+    """Store the weight in another way."""
 
     def make(place: Place) -> None:
         with h5py.File(place.h5, "r+") as file:
@@ -336,7 +337,7 @@ def big_endian(place: Place) -> list[object]:
     return ["inspect", place.src]
 
 
-# Found by fuzzing: files at which libhdf5 itself fails, so that only a process of its own can read them.
+# Found by fuzzing: libhdf5 itself fails at these files, so that only a child process can read them.
 
 FOUND = Path(__file__).with_name("found")
 found = Kinds("found")

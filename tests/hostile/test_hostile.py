@@ -17,27 +17,27 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from bundles import bundle, v1
-from containers import index, keras, npy, npz, safetensors
-from hdf5_files import hdf5
-from kinds import CANARY, Kind, Place
-from places import files, found, legal
-from texts import config, mapping
 
-from cases import GOLDEN
+from tests.hostile.bundles import bundle, v1
+from tests.hostile.containers import index, keras, npy, npz, safetensors
+from tests.hostile.hdf5_files import hdf5
+from tests.hostile.kinds import CANARY, Kind, Place
+from tests.hostile.places import files, found, legal
+from tests.hostile.texts import config, mapping
+from tests.support.paths import GOLDEN, ROOT
 
 SORTS = (hdf5, bundle, v1, safetensors, keras, index, npy, npz, config, mapping, files, found)
 HOSTILE = [kind for sort in SORTS for kind in sort.all]
 MEMORY_MB = 300
-HANGS_AFTER = 60  # seconds by the clock; processor time is bounded in the child
+HANGS_AFTER = 60  # seconds of wall time; the child bounds its processor time
 OPENED, READ = 0x20, 0x01
 
 
 class Runner:
-    """The command line in forks of one process."""
+    """Runs the command line in forks of one process."""
 
     def __init__(self) -> None:
-        root = Path(__file__).resolve().parents[2]
+        root = ROOT
         environment = {**os.environ, "PYTHONPATH": str(root), "MALLOC_ARENA_MAX": "2", "TRANSCODE_DEBUG": ""}
         self._process = subprocess.Popen(
             [sys.executable, Path(__file__).with_name("child.py")],
@@ -74,7 +74,7 @@ def run() -> Iterator[Runner]:
 
 
 class Watch:
-    """What is opened in a directory, by whatever code: the kernel says so."""
+    """Watches what any code opens in a directory: the kernel reports it."""
 
     def __init__(self, directory: Path) -> None:
         self._libc = ctypes.CDLL(None, use_errno=True)
@@ -83,7 +83,7 @@ class Watch:
         assert self._libc.inotify_add_watch(self._fd, bytes(directory), OPENED | READ) >= 0
 
     def seen(self) -> set[str]:
-        """Names of files; the directory's own listing has none."""
+        """Return the names of opened files; a listing of the directory has no name."""
         try:
             raw = os.read(self._fd, 1 << 16)
         except BlockingIOError:

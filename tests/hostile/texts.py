@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from kinds import CANARY, Kinds, Make, Place
+from tests.hostile.kinds import CANARY, Kinds, Make, Place
 
 config = Kinds("config.json")
 mapping = Kinds("mapping")
@@ -82,7 +82,7 @@ def yaml(text: str | bytes | Callable[[Place], str]) -> Make:
 
 
 def rule(text: str) -> Make:
-    """A mapping that extends RoBERTa's, with one more part."""
+    """Make a mapping that extends RoBERTa's, with one more part."""
     return yaml(
         "extends: roberta\nparts:\n  mine:\n    - " + text + "\narchitectures:\n  RobertaModel: {parts: [base, mine]}\n"
     )

@@ -52,7 +52,7 @@ def make_case(name: str, scratch: Path) -> Case:
     """Make the input of a case unless it is there."""
     size, container, *half = name.split("-")
     source = scratch / f"in-{name}"
-    command = [sys.executable, "-m", "tools.bench.inputs", source, "--shape", size, "--container", container]
+    command = [sys.executable, "-m", "tools.bench.inputs", str(source), "--shape", size, "--container", container]
     command += ["--dtype", "float16"] if half else []
     made = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     return Case(name, source, Path(made.stdout.strip()), scratch / "out")

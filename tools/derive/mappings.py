@@ -20,7 +20,7 @@ from tools.derive.draft import draft
 from tools.derive.values import Model, read_model
 from tools.paths import ROOT
 from transcoder.mapping import expand, find_mappings
-from transcoder.mapping.values import settle
+from transcoder.mapping.config_values import merge_config
 
 
 def compare(family: str, models: list[Model]) -> int:
@@ -28,7 +28,7 @@ def compare(family: str, models: list[Model]) -> int:
     count = 0
     for model in models:
         mapping = find_mappings(family, None)[0]
-        table = expand(mapping, model.architecture, settle(model.config, mapping.config, "config.json"))
+        table = expand(mapping, model.architecture, merge_config(model.config, mapping.config, "config.json"))
         absent, _ = table.absent({match.source for match in model.matches})
         made = {a.target: a for a in table.assignments if a.part not in absent}
         for match in model.matches:

@@ -6,18 +6,15 @@ Needs Chromium, and for the truth a Python with TensorFlow (TRANSCODE_REFERENCE_
 from __future__ import annotations
 
 import base64
-import sys
 import tempfile
 from pathlib import Path
 
 import transcoder
-from tools.paths import DOCS, GOLDEN, TESTS
+from tests.support.browser import browser
+from tools.paths import DOCS, GOLDEN
 
 SOURCE = GOLDEN / "training" / "classifier"
 WIDE, HIGH = 1100, 860
-
-sys.path.insert(0, str(TESTS))
-from browser import browser  # noqa: E402
 
 
 def main() -> None:

@@ -10,14 +10,17 @@ import ast
 import dataclasses
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
 import click
 
 import transcoder
+from tools.docs.docstrings import parse_docstring
 from tools.docs.yaml_keys import FUNCTIONS, INTRODUCTION, KEYS
 from tools.paths import DOCS
+from transcoder import errors
 from transcoder.cli import entry as cli
 from transcoder.mapping import expressions, parse
 
@@ -63,18 +66,23 @@ def command_line() -> str:
 
 
 def prose(text: str) -> str:
-    """Help as Markdown: paragraphs, and what click must not wrap as it stands."""
+    """Help as Markdown: paragraphs, and as it stands what click must not wrap."""
     blocks = inspect.cleandoc(text).split("\n\n")
-    made = [f"```text\n{block[2:].rstrip()}\n```" if block.startswith("\b\n") else " ".join(block.split())
-            for block in blocks]  # fmt: skip
-    return "\n\n".join(made) + "\n"
+    return "\n\n".join(map(paragraph, blocks)) + "\n"
+
+
+def paragraph(block: str) -> str:
+    """A block of help as Markdown. An address of a page of the documentation becomes a link to its file."""
+    if page := re.fullmatch(rf"\x08\n(\w+): {re.escape(errors.DOCS)}/([\w-]*)/?", block):
+        return f"{page[1]}: [{page[2] or 'all pages'}](../{page[2] or 'README'}.md)"
+    return f"```text\n{block[2:].rstrip()}\n```" if block.startswith("\b\n") else " ".join(block.split())
 
 
 def option(each: click.Option, context: click.Context) -> list[str]:
     if not each.help:
         raise SystemExit(f"make_reference: {context.command_path} {each.opts[0]} has no help")
     name = ", ".join(f"`{word}`" for word in each.opts)
-    if not each.is_flag:
+    if not each.is_flag and not each.count:
         kind = "|".join(each.type.choices) if isinstance(each.type, click.Choice) else each.make_metavar(context)
         name += f" {kind}"
     text, _, said = each.help.partition("  [default: ")
@@ -117,25 +125,41 @@ def signature(function: Any, name: str) -> str:
     return "\n".join([f"```text\n{name}(", *words, f") -> {found.return_annotation}\n```\n"])
 
 
+HEADS = {"Args": "parameter", "Raises": "raised"}
+
+
 def document(name: str) -> str:
-    text = inspect.getdoc(getattr(transcoder, name))
-    if not text:
-        raise SystemExit(f"make_reference: transcoder.{name} has no docstring")
-    return text + "\n"
+    """A docstring as Markdown. A class's attributes are in the table of its members."""
+    found = parse_docstring(getattr(transcoder, name))
+    if not found.text:
+        raise SystemExit(f"reference: transcoder.{name} has no docstring")
+    parts = [found.text + "\n"]
+    for title, entries in found.sections.items():
+        if title in HEADS:
+            rows = [[f"`{each}`", said] for each, said in entries.items()]
+            parts.append(table([HEADS[title], "when" if title == "Raises" else "what it is"], rows))
+        elif title != "Attributes":
+            parts.append(f"{title}: {entries['']}\n")
+    return "\n".join(parts)
 
 
 def members(kind: type) -> str:
-    """Public fields, properties and methods with the first paragraph of what they say, where they say anything."""
+    """Public fields, properties and methods with what the docstrings say of them."""
     fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
-    rows = [[f"`{field.name}: {field.type}`", ""] for field in fields if not field.name.startswith("_")]
+    attributes = parse_docstring(kind).sections.get("Attributes", {})
+    rows = [
+        [f"`{field.name}: {field.type}`", attributes.get(field.name, "")]
+        for field in fields
+        if not field.name.startswith("_")
+    ]
     for name, value in sorted(vars(kind).items()):
         if name.startswith("_"):
             continue
         if isinstance(value, property):
-            rows.append([f"`{name}`", inspect.getdoc(value) or ""])
+            rows.append([f"`{name}`", parse_docstring(value).text])
         elif inspect.isfunction(value):
             found = str(inspect.signature(value)).replace("(self, ", "(").replace("(self)", "()").replace("'", "")
-            rows.append([f"`{name}{found}`", (inspect.getdoc(value) or "").split("\n\n", 1)[0]])
+            rows.append([f"`{name}{found}`", parse_docstring(value).text.split("\n\n", 1)[0]])
     return table(["member", "what it is"], rows) if rows else ""
 
 

@@ -1,20 +1,36 @@
-"""Writes the tables of docs/containers.md, docs/families.md and docs/check.md: .venv/bin/python -m tools.docs.tables"""
+"""Writes the tables of design, containers, families and check in docs/: .venv/bin/python -m tools.docs.tables"""
 
-from tools.paths import DOCS
+import ast
+import re
+from pathlib import Path
+
+from tools.paths import DOCS, PACKAGE
 from transcoder.linter.check import RULES
 from transcoder.mapping import architecture_names, load_mapping, shipped_names
 from transcoder.mapping.library import ORIGINAL
 from transcoder.mapping.proofs import Proof, proofs
-from transcoder.sources.containers import table
+from transcoder.sources.formats import FORMATS
 
 BEGIN, END = "<!-- table -->\n", "\n<!-- end -->"
-CONTAINERS = {"h5": "h5", "sharded": "sharded h5", "safetensors": "safetensors", "checkpoint": "checkpoint",
+PROVEN = {"h5": "h5", "sharded": "sharded h5", "safetensors": "safetensors", "checkpoint": "checkpoint",
               "saved_model": "SavedModel"}  # fmt: skip
+
+
+def containers() -> str:
+    """What is read of each container, and where that is shown."""
+    heads = ["container", "kind", "recognised by", "read", "checksummed", "raw bytes usable in place", "remote"]
+    lines = [row([*heads, "golden tests"]), row(["---"] * (len(heads) + 1))]
+    for each in FORMATS:
+        for line in each.docs:
+            golden = ", ".join(f"`{case}`" for case in line.golden)
+            cells = [line.title, f"`{each.kind}`", line.recognised, line.read, line.checksums, line.in_place]
+            lines.append(row([*cells, line.remote, golden]))
+    return "\n".join(lines)
 
 
 def families() -> str:
     """Family x class x container: what is proven, and how far the outputs are."""
-    head = ["family", "PyTorch class", "proven", "tensors", *CONTAINERS.values(), "error", "transformers 4's"]
+    head = ["family", "PyTorch class", "proven", "tensors", *PROVEN.values(), "error", "error of transformers 4"]
     lines = [row(head), row(["---"] * len(head))]
     for name in shipped_names():
         if not name.endswith(ORIGINAL):
@@ -28,7 +44,7 @@ def classes(name: str) -> list[list[str]]:
     rows = []
     for architecture in architecture_names(load_mapping(name)):
         proof = known.get((name, architecture)) or Proof(name, architecture, "", 0)
-        marks = ["yes" if key in proof.containers and proof.proven else "" for key in CONTAINERS]
+        marks = ["yes" if key in proof.containers and proof.proven else "" for key in PROVEN]
         tensors = str(proof.tensors) if proof.proven else ""
         errors = (number(proof.forward_error), number(proof.reference_forward_error))
         rows.append([f"`{name}`", architecture, proof.verdict if proof.proven else "", tensors, *marks, *errors])
@@ -48,7 +64,7 @@ def originals() -> str:
 
 def better() -> str:
     """Where the reference's loader is wrong: both errors, and the tensors that differ."""
-    lines = [row(["family", "PyTorch class", "our error", "transformers 4's", "what differs"]), row(["---"] * 5)]
+    lines = [row(["family", "PyTorch class", "error", "error of transformers 4", "what differs"]), row(["---"] * 5)]
     for proof in proofs().values():
         if proof.verdict == "better" and not proof.mapping.endswith(ORIGINAL):
             errors = (number(proof.forward_error), number(proof.reference_forward_error) or "does not run")
@@ -65,6 +81,33 @@ def rules() -> str:
     return "\n".join(lines)
 
 
+def rooms() -> str:
+    """Every folder of the package and what it is for: the first sentence of its docstring."""
+    lines = [row(["room", "what it is for"]), row(["---"] * 2)]
+    for path in sorted(PACKAGE.rglob("__init__.py"), key=lambda path: path.parent):
+        if path.parent != PACKAGE:
+            lines.append(row([f"`{path.parent.relative_to(PACKAGE).as_posix()}/`", _decides(path)]))
+    return "\n".join(lines)
+
+
+def modules() -> str:
+    """Every module of the package and what it decides: the first sentence of its docstring."""
+    lines = [row(["file", "what it decides"]), row(["---"] * 2)]
+    for path in sorted(PACKAGE.rglob("*.py"), key=lambda path: (path.parent, path.name)):
+        if path.name != "__init__.py":
+            lines.append(row([f"`{path.relative_to(PACKAGE).as_posix()}`", _decides(path)]))
+    return "\n".join(lines)
+
+
+def _decides(path: Path) -> str:
+    """The first sentence of a module's docstring."""
+    text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
+    if not text:
+        raise SystemExit(f"tables: {path} has no docstring")
+    first = " ".join(text.split("\n\n")[0].split())
+    return re.split(r"(?<=[.]) (?=[A-Z`])", first)[0].rstrip(".:").replace("|", "\\|")
+
+
 def number(error: float | None) -> str:
     return "" if error is None else f"{error:.0e}"
 
@@ -73,7 +116,12 @@ def row(cells: list[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-TABLES = {"containers.md": [table], "families.md": [families, better, originals], "check.md": [rules]}
+TABLES = {
+    "design.md": [rooms, modules],
+    "containers.md": [containers],
+    "families.md": [families, better, originals],
+    "check.md": [rules],
+}
 
 
 def page(name: str) -> str:

@@ -28,11 +28,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tools.paths import ROOT, TESTS
+from tests.support import zoo
+from tools.paths import ROOT
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(TESTS))
-import zoo  # noqa: E402
 
 COUNT = 18
 BIG = 200_000  # rows of the embeddings of one of them: 19 MB

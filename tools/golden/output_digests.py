@@ -4,7 +4,8 @@
     python -m tools.golden.output_digests --write CASE...   # write the digests of new or knowingly changed cases
     python -m tools.golden.output_digests --write-receipts  # write the digests of the receipts, and of nothing else
 
-The list is the safety net for a change that must not alter an output: tests/test_outputs.py compares with it.
+The list is the safety net for a change that must not alter an output:
+tests/conversion/test_outputs.py compares with it.
 """
 
 import argparse

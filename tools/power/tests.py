@@ -28,30 +28,50 @@ from typing import Any
 
 from tools.paths import ROOT
 
-MAPPING = ["tests/test_mapping.py", "-k", "not ships"]
+MAPPING = ["tests/mapping", "tests/planning/test_fitting.py", "tests/planning/test_slices.py", "-k", "not ships"]
 TESTS = {
-    "planning.layout": ["tests/test_trust.py", "tests/test_layout.py", "-k", "index or safetensors or shard"],
-    "writing.shards": [
-        "tests/test_trust.py",
-        "tests/test_stream.py",
+    "planning.layout": [
+        "tests/planning/test_index.py",
+        "tests/planning/test_layout.py",
         "-k",
-        "disk or told or files or handed or progress or fails or changed_in_a_checkpoint or interrupted or takes_long",
+        "index or safetensors or shard",
+    ],
+    "writing.shards": [
+        "tests/files/test_links.py",
+        "tests/writing/test_write.py",
+        "tests/writing/test_disk.py",
+        "-k",
+        "disk or reported or files or handed or progress or fails or changed_in_a_checkpoint or interrupted"
+        " or takes_long",
     ],
     "planning.planner": [
-        "tests/test_mapping.py",
-        "tests/test_bad_input.py",
-        "tests/test_stream.py",
-        "-k",
-        "test_mapping and not ships or tensor_is_named or they_fit or told or whatever_the_threads",
+        "tests/conversion/test_bad_plan.py",
+        "tests/writing/test_write.py",
+        *MAPPING[:-1],
+        "not ships and not chains",
     ],
-    "ops": ["tests/test_stream.py", "tests/test_mapping.py"],
+    "planning.fit": [
+        "tests/conversion/test_bad_plan.py",
+        "tests/writing/test_write.py",
+        *MAPPING[:-1],
+        "not ships and not chains",
+    ],
+    "ops": [
+        "tests/writing/test_stream.py",
+        "tests/writing/test_write.py",
+        "tests/writing/test_disk.py",
+        "tests/writing/test_casting.py",
+        "tests/validator/test_recompute.py",
+        *MAPPING[:3],
+    ],
     "mapping.expressions": MAPPING,
-    "mapping.glob": ["tests/test_trust.py", *MAPPING],
+    "mapping.glob": MAPPING,
     "mapping.expand": MAPPING,
+    "mapping.table": MAPPING,
     "mapping.parse": MAPPING,
     "mapping.yamlfile": MAPPING,
-    "mapping.choose": MAPPING,
-    "mapping.values": MAPPING,
+    "mapping.choose_mapping": MAPPING,
+    "mapping.config_values": MAPPING,
 }
 OPTIONS = ["-x", "-q", "-n", "0", "-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
 SECONDS = 90  # of processor time for a module's tests; a mutant that takes longer, or hangs, is noticed

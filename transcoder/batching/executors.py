@@ -1,8 +1,8 @@
-"""Where items are worked on, behind one small interface; here, processes of this machine.
+"""Executors: where items are converted, behind one small interface. This one runs processes of this machine.
 
-A process may die (a crash in native code, the kernel's want of memory, a kill): that is an event of its item, and
-another process takes its place. concurrent.futures breaks as a whole then, and multiprocessing pickles; so each
-worker is a plain child that speaks JSON lines.
+A process may die: a crash in native code, no memory, a kill. That is an event of its item, and a new process replaces
+it. concurrent.futures would break as a whole, and multiprocessing pickles, so a worker is a plain child process that
+speaks JSON lines.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
 
 from transcoder.batching.items import Item, Settings
-from transcoder.batching.work import Result
+from transcoder.batching.outcome import Result
 
 TAIL = 4000  # bytes of a dead worker's stderr
 GRACE = 3.0  # seconds that workers have to clean up
-# Signals by which a process ends of its own doing; of the others, and of an exit code, nobody knows whose fault it was.
+# Signals that a process causes itself. Any other signal, or an exit code, may have an outside cause.
 CRASHES = frozenset({signal.SIGSEGV, signal.SIGBUS, signal.SIGILL, signal.SIGFPE, signal.SIGABRT, signal.SIGSYS})
 
 
 @dataclass(frozen=True)
 class Task:
-    """An item to be worked on with so many threads; `memory` in bytes is what it will take."""
+    """An item to convert with a number of threads; `memory` is the bytes that it will take."""
 
     item: Item
     threads: int
@@ -42,7 +42,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Started:
-    """A worker is at an item."""
+    """A worker started an item."""
 
     name: str
     worker: str
@@ -50,7 +50,7 @@ class Started:
 
 @dataclass(frozen=True)
 class Advanced:
-    """What is being done with an item, and how many of how many bytes of it are."""
+    """Progress of an item: the step, and how many of its bytes are done."""
 
     name: str
     what: str
@@ -68,7 +68,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Died:
-    """The worker of an item died. `how` says of what, `own` that the item did it, `last` what it said at the end."""
+    """The worker of an item died: `how`, whether the item caused it (`own`), and the `last` lines of its stderr."""
 
     name: str
     how: str
@@ -80,18 +80,18 @@ Event: TypeAlias = Started | Advanced | Finished | Died
 
 
 class Executor(Protocol):
-    """Works on tasks. As many as `slots` at once, or however many where that is None."""
+    """Runs tasks: at most `slots` at once, or any number where that is None."""
 
     slots: int | None
 
     def submit(self, task: Task) -> None: ...
 
     def events(self, timeout: float) -> Iterator[Event]:
-        """What happened; waits for it at most so many seconds."""
+        """Yield what happened; wait at most `timeout` seconds for it."""
         ...
 
     def close(self) -> None:
-        """Abandon what is not finished."""
+        """Abandon unfinished tasks."""
         ...
 
 
@@ -106,7 +106,7 @@ class _Worker:
 
 
 class Processes:
-    """Child processes of this one. They are started when there is work for them, and are kept."""
+    """Child processes, started when there is work, and kept for the next task."""
 
     def __init__(self, settings: Settings, count: int) -> None:
         self.slots: int | None = count
@@ -120,9 +120,13 @@ class Processes:
     def submit(self, task: Task) -> None:
         worker = self._idle.pop() if self._idle else self._start()
         worker.task = task
-        words = {"item": task.item.to_json(), "settings": self._settings.to_json(), "threads": task.threads,
-                 "look": task.look}  # fmt: skip
-        with suppress(BrokenPipeError):  # it died idle: `events` will see that
+        words = {
+            "item": task.item.to_json(),
+            "settings": self._settings.to_json(),
+            "threads": task.threads,
+            "look": task.look,
+        }
+        with suppress(BrokenPipeError):  # it died while idle: `events` will report it
             assert worker.process.stdin is not None  # noqa: S101
             worker.process.stdin.write((json.dumps(words) + "\n").encode())
             worker.process.stdin.flush()
@@ -131,7 +135,7 @@ class Processes:
     def _start(self) -> _Worker:
         package = str(Path(__file__).resolve().parent.parent.parent)
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
-        # One thread a worker where the libraries choose: the workers are what fills the cores.
+        # One thread a worker where libraries choose the number: the workers fill the cores.
         environment = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"} | dict(os.environ)
         errors = tempfile.TemporaryFile()  # noqa: SIM115  (the worker's, for as long as it lives)
         process = subprocess.Popen(
@@ -140,7 +144,7 @@ class Processes:
             stdout=subprocess.PIPE,
             stderr=errors,
             env=environment | {"PYTHONPATH": os.pathsep.join(paths)},
-            start_new_session=True,  # Ctrl-C is for the parent, which closes their stdin
+            start_new_session=True,  # Ctrl-C goes to the parent alone, which closes the stdin of its workers
         )
         worker = _Worker(self._numbers.pop(), process, errors)
         self._workers[worker.number] = worker
@@ -166,13 +170,13 @@ class Processes:
             except BlockingIOError:
                 return
             if not data:
-                yield from self._buried(worker)
+                yield from self._report_death(worker)
                 return
             *lines, worker.rest = (worker.rest + data).split(b"\n")
             for line in lines:
-                yield from self._heard(worker, json.loads(line))
+                yield from self._events_of(worker, json.loads(line))
 
-    def _heard(self, worker: _Worker, message: dict[str, Any]) -> Iterator[Event]:
+    def _events_of(self, worker: _Worker, message: dict[str, Any]) -> Iterator[Event]:
         if worker.task is None:
             return
         name = worker.task.item.name
@@ -183,7 +187,7 @@ class Processes:
             self._idle.append(worker)
             yield Finished(name, Result(**message["result"]))
 
-    def _buried(self, worker: _Worker) -> Iterator[Event]:
+    def _report_death(self, worker: _Worker) -> Iterator[Event]:
         self._selector.unregister(worker.process.stdout)  # type: ignore[arg-type]
         code = worker.process.wait()
         worker.errors.seek(max(0, worker.errors.seek(0, os.SEEK_END) - TAIL))
@@ -208,7 +212,7 @@ class Processes:
                 stream.close()  # type: ignore[union-attr]
 
     def pids(self) -> list[int]:
-        """The processes that are at work now."""
+        """Process IDs of the running workers."""
         return [worker.process.pid for worker in self._workers.values()]
 
     def close(self) -> None:

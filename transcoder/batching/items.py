@@ -1,4 +1,4 @@
-"""What a batch consists of: items, each one checkpoint on its way to one directory below OUT. Does no I/O."""
+"""The items of a batch: each is one checkpoint and its output directory below OUT. Does no I/O."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ LEVELS = {"none": (), "weights": ("weights",), "load": ("weights", "load"), "all
 class Item:
     """One checkpoint. `name` is its directory below OUT, `source` a path or URL, `size` the bytes of its weights.
 
-    The rest are conversion options of its own. `problem` is an error's JSON where it can't even be tried.
+    The rest are its conversion options. `problem` is the JSON of an error that makes a try pointless.
     """
 
     name: str
@@ -41,13 +41,13 @@ class Item:
         return cls(**{field.name: values[field.name] for field in fields(cls) if field.name in values})
 
 
-# What of an item says how to convert it, and a list may give for each.
+# The conversion options of an item, which a list may give for each.
 OPTIONS = ("mapping", "architecture", "config", "dtype", "max_shard_size")
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What all items of a batch have in common. `validate` is a key of LEVELS; `memory` bounds one item's buffers.
+    """The settings that all items of a batch share. `validate` is a key of LEVELS; `memory` bounds one item's buffers.
 
     `page_cache` is one of options.PAGE_CACHE.
     """
@@ -60,7 +60,7 @@ class Settings:
 
     @property
     def drop(self) -> bool:
-        """Whether the page cache is to be rid of what was read and written."""
+        """Whether files are evicted from the page cache as they are read and written."""
         return self.page_cache == "drop"
 
     def to_json(self) -> dict[str, Any]:
@@ -68,14 +68,14 @@ class Settings:
 
 
 def refused(name: str, source: str, error: TranscodeError) -> Item:
-    """An item that fails with `error` without being tried."""
+    """Return an item that fails with `error` without being tried."""
     return Item(name, source, problem=error.to_json())
 
 
 def check_names(items: Sequence[Item], where: str) -> None:
-    """Every name must be a plain relative path, and none the same as another or inside it.
+    """Check that every name is a plain relative path, unique, and not inside another.
 
-    Raises UsageError with every one that is not.
+    Raises UsageError with every name that is not.
     """
     problems: list[Problem] = []
     seen: dict[str, Item] = {}
@@ -86,17 +86,17 @@ def check_names(items: Sequence[Item], where: str) -> None:
                 Problem(
                     f"{where}: {item.source}",
                     f"output {item.name!r}",
-                    "a relative path below OUT, no part of which begins with a dot",
-                    "give it an `output` of its own",
+                    "a relative path below OUT without hidden parts",
+                    "set its `output`",
                 )
             )
         elif item.name in seen:
             problems.append(
                 Problem(
                     f"{where}: {item.source}",
-                    f"output {item.name}, which {seen[item.name].source} has too",
-                    "an output of its own for each",
-                    "give one of them another `output`",
+                    f"output {item.name}, also the output of {seen[item.name].source}",
+                    "one output for each checkpoint",
+                    "change one `output`",
                 )
             )
         seen.setdefault(item.name, item)
@@ -106,17 +106,17 @@ def check_names(items: Sequence[Item], where: str) -> None:
                 problems.append(
                     Problem(
                         f"{where}: {item.source}",
-                        f"output {name}, inside that of {seen[str(above)].source}",
-                        "outputs beside each other",
-                        "give one of them another `output`",
+                        f"output {name}, inside the output of {seen[str(above)].source}",
+                        "outputs that do not contain each other",
+                        "change one `output`",
                     )
                 )
     if problems:
-        raise UsageError("the outputs of a batch exclude each other", problems)
+        raise UsageError("the outputs of the batch conflict", problems)
 
 
 def parse_part(text: str | None) -> tuple[int, int] | None:
-    """ "2/3" as (2, 3).
+    """Parse "2/3" as (2, 3).
 
     Raises UsageError.
     """
@@ -124,14 +124,16 @@ def parse_part(text: str | None) -> tuple[int, int] | None:
         return None
     match = re.fullmatch(r"(\d+)/(\d+)", text)
     if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise UsageError("an option's value can't be used", Problem("part", repr(text), "K/N with 1 <= K <= N", "1/3"))
+        raise UsageError(
+            "invalid option value", Problem("part", repr(text), "K/N with 1 <= K <= N", "write it like 1/3")
+        )
     return int(match[1]), int(match[2])
 
 
 def part_of(items: Iterable[Item], part: tuple[int, int] | None) -> list[Item]:
-    """The K-th of N parts of equal bytes, as nearly as the largest first into the lightest part makes them.
+    """Return the K-th of N parts of about equal bytes: each item, largest first, goes to the lightest part.
 
-    It depends on names and sizes alone, so all who see the same items agree who has which.
+    The result depends on names and sizes alone, so machines that see the same items agree.
     """
     ordered = sorted(items, key=lambda item: (-item.size, item.name))
     if part is None:
@@ -148,7 +150,7 @@ def part_of(items: Iterable[Item], part: tuple[int, int] | None) -> list[Item]:
 
 
 def with_defaults(item: Item, defaults: dict[str, str | None]) -> Item:
-    """The item with the batch's options where it has none of its own."""
+    """Return the item with the batch's options where it sets none."""
     unset = Item("", "")
     own = {name: getattr(item, name) for name in OPTIONS if getattr(item, name) != getattr(unset, name)}
     given = {name: value for name, value in defaults.items() if value is not None}

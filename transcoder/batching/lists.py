@@ -1,6 +1,6 @@
-"""Lists of checkpoints: a text file with one a line, CSV with a heading, or JSON lines; options of its own for each.
+"""Lists of checkpoints: text with one a line, CSV with a header, or JSON lines; each may set its own options.
 
-Relative paths are relative to the list, so that it moves with what it lists.
+Relative paths are relative to the list, so that a list can move together with its checkpoints.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from transcoder.batching.find import weights_of
 from transcoder.batching.items import OPTIONS, Item, check_names
 from transcoder.errors import Problem, TranscodeError, UsageError
 from transcoder.options import parse_options
@@ -25,29 +24,33 @@ COLUMNS = ("source", "output", *OPTIONS)
 
 
 def is_list(path: str | Path) -> bool:
-    """Whether what a user named is a list and no directory."""
+    """Whether a path names a list, not a directory."""
     return not is_url(str(path)) and Path(path).suffix.lower() in SUFFIXES and Path(path).is_file()
 
 
 def read_list(path: Path) -> list[Item]:
-    """The items of a list, in its order.
+    """Read the items of a list, in its order.
 
-    Raises UsageError with every line that is wrong, or SourceError: it can't be read.
+    Raises UsageError with every invalid line. SourceError: the list is unreadable.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise unreadable(path, error) from error
     except UnicodeDecodeError as error:
-        raise UsageError("the list can't be read", Problem(str(path), str(error), "UTF-8", "save it so")) from error
+        raise UsageError(
+            "the list is not UTF-8", Problem(str(path), str(error), "UTF-8", "save the list as UTF-8")
+        ) from error
     problems: list[Problem] = []
     items = [
         item for number, row in _rows(path, text, problems) if (item := _item(path, number, row, problems)) is not None
     ]
     if problems:
-        raise UsageError("the list is wrong", problems)
+        raise UsageError("the list has invalid lines", problems)
     if not items:
-        raise UsageError("the list is empty", Problem(str(path), "no checkpoint", "at least one", "add one a line"))
+        raise UsageError(
+            "the list is empty", Problem(str(path), "no checkpoint", "at least one", "add one checkpoint a line")
+        )
     check_names(items, str(path))
     return items
 
@@ -59,12 +62,18 @@ def _rows(path: Path, text: str, problems: list[Problem]) -> Iterator[tuple[int,
             reader = csv.DictReader(lines, skipinitialspace=True)
             heading = list(reader.fieldnames or ())
             if "source" not in heading or set(heading) - set(COLUMNS):
-                wanted = f"source, and of {', '.join(COLUMNS[1:])}"
+                wanted = f"source, and any of {', '.join(COLUMNS[1:])}"
                 _wrong(problems, path, 1, f"columns {', '.join(heading) or 'none'}", wanted)
                 return
             for row in reader:
                 if None in row or None in row.values():
-                    _wrong(problems, path, reader.line_num, "another number of fields", "as many as the heading has")
+                    _wrong(
+                        problems,
+                        path,
+                        reader.line_num,
+                        "a wrong number of fields",
+                        "one field for each column of the header",
+                    )
                 else:
                     yield reader.line_num, {name: value for name, value in row.items() if value}
         case ".jsonl" | ".ndjson":
@@ -88,7 +97,7 @@ def _rows(path: Path, text: str, problems: list[Problem]) -> Iterator[tuple[int,
 
 def _item(path: Path, number: int, row: dict[str, Any], problems: list[Problem]) -> Item | None:
     if unknown := sorted(row.keys() - set(COLUMNS)):
-        _wrong(problems, path, number, ", ".join(unknown), f"of {', '.join(COLUMNS)}")
+        _wrong(problems, path, number, ", ".join(unknown), f"any of {', '.join(COLUMNS)}")
         return None
     if "source" not in row:
         _wrong(problems, path, number, "no source", "a path or URL")
@@ -102,7 +111,7 @@ def _item(path: Path, number: int, row: dict[str, Any], problems: list[Problem])
     source = str(row["source"])
     given = source if is_url(source) else str(path.parent / source)
     for name in ("config", "mapping"):
-        # A mapping may be a shipped one's name, which is no path.
+        # A mapping may be the name of a shipped one, which is not a path.
         if name in row and not is_url(row[name]) and (name == "config" or (path.parent / row[name]).is_file()):
             row[name] = str(path.parent / row[name])
     kind, size = _measured(given)
@@ -111,20 +120,22 @@ def _item(path: Path, number: int, row: dict[str, Any], problems: list[Problem])
 
 
 def _measured(source: str) -> tuple[str, int]:
-    """The kind and bytes of a source, for the table and for scheduling; what is wrong with it, converting will tell."""
+    """Return kind and bytes of a source, for table and schedule. Its faults are reported by the conversion."""
     try:
         place = locate(source)
         if is_url(source) and not source.startswith("file://"):
             return "remote", 0
         found = candidates_at(place)
-        files = [file for file in in_order(found[0].path.parent.iterdir()) if file.is_file()]
-        return found[0].kind, sum(file.stat().st_size for file in weights_of(found[0], files))
+        candidate = found[0]
+        home = candidate.path if candidate.path.is_dir() else candidate.path.parent
+        files = [file for file in in_order(home.iterdir()) if file.is_file()]
+        return candidate.format.title, sum(file.stat().st_size for file in candidate.weights(files))
     except (OSError, TranscodeError, IndexError):
         return "", 0
 
 
 def _name(source: str) -> str:
-    """Where an item without an `output` goes: its own path, or of one from elsewhere the last two levels."""
+    """Return the output of an item that sets none: its path, or of a path elsewhere the last two levels."""
     if is_url(source):
         parts = [part for part in urlsplit(source.rpartition("::")[2] or source).path.split("/") if part]
         return "/".join(parts[-2:]) or "checkpoint"
@@ -135,4 +146,4 @@ def _name(source: str) -> str:
 
 
 def _wrong(problems: list[Problem], path: Path, number: int, found: str, wanted: str) -> None:
-    problems.append(Problem(f"{path}:{number}", found, wanted, "mend the line"))
+    problems.append(Problem(f"{path}:{number}", found, wanted, "fix the line"))

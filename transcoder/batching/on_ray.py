@@ -1,7 +1,7 @@
-"""Items on a Ray cluster, behind the executors' interface. Ray decides where and when, and retries lost workers.
+"""The executor of a Ray cluster. Ray decides where and when a task runs, and retries lost workers.
 
-Each task asks Ray for a core and for the memory that its plan says. Every node needs this package installed; sources
-and OUT must be what all nodes see: a shared disk, or URLs.
+Each task requests one core and the memory of its plan. Every node needs this package. All nodes must see the sources
+and OUT: a shared disk, or URLs.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from typing import Any
 
 from transcoder.batching.executors import Advanced, Died, Event, Finished, Started, Task
 from transcoder.batching.items import Item, Settings
-from transcoder.batching.work import Result
-from transcoder.errors import Problem, UsageError
+from transcoder.batching.outcome import Result
+from transcoder.errors import Problem, UsageError, missing
 
-RETRIES = 3  # of a task whose worker or node was lost, by Ray
-EVERY = 0.5  # seconds between two words on progress
-READY = 256  # results that are taken at once
+RETRIES = 3  # by Ray, of a task whose worker or node was lost
+EVERY = 0.5  # seconds between two progress messages
+READY = 256  # results taken at once
 
 
 class Ray:
@@ -30,26 +30,28 @@ class Ray:
         try:
             import ray
         except ImportError:
-            raise UsageError(
-                "Ray is not installed",
-                Problem("--ray-address", "no package ray", "Ray, here and on every node",
-                        "pip install 'weight-transcoder[ray]'"),
-            ) from None  # fmt: skip
+            raise UsageError("--ray-address needs Ray, here and on every node", missing("ray", "ray")) from None
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
             raise UsageError(
                 "no Ray cluster",
-                Problem(f"--ray-address {address}", str(error).splitlines()[0], "the address of a running cluster",
-                        "start one with `ray start --head`, or leave --ray-address out"),
-            ) from error  # fmt: skip
+                Problem(
+                    f"--ray-address {address}",
+                    str(error).splitlines()[0],
+                    "the address of a running cluster",
+                    "start one with `ray start --head`, or omit --ray-address",
+                ),
+            ) from error
         self._ray = ray
         self._settings = settings.to_json()
         self._tasks: dict[Any, Task] = {}
         here = ray.get_runtime_context().get_node_id()
         from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-        stay = NodeAffinitySchedulingStrategy(here, soft=False)  # on the driver's node: it lives as long as the batch
+        stay = NodeAffinitySchedulingStrategy(
+            here, soft=False
+        )  # on the driver's node, so that it lives as long as the batch
         self._board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=stay).remote()
         self._work = ray.remote(_work)
         self._largest = max(
@@ -75,7 +77,7 @@ class Ray:
             try:
                 yield Finished(task.item.name, Result(**self._ray.get(reference)))
             except self._ray.exceptions.RayError as error:
-                # Ray has tried it again already, as often as it was told to.
+                # Ray has used all its retries.
                 said = str(error).strip().splitlines()[0]
                 yield Died(task.item.name, f"lost, {RETRIES + 1} times: {type(error).__name__}", True, said)
 
@@ -87,7 +89,7 @@ class Ray:
 
 
 class Board:
-    """Where tasks say how far they are, and the driver reads it."""
+    """The progress of all tasks, written by them and read by the driver."""
 
     def __init__(self) -> None:
         self._said: dict[tuple[str, bool], tuple[str, str, int, int]] = {}
@@ -102,12 +104,12 @@ class Board:
 
 
 def _work(item: dict[str, Any], settings: dict[str, Any], look: bool, board: Any) -> dict[str, Any]:
-    """One item on whatever node this is."""
+    """Convert one item on this node."""
     import os
     import socket
 
     from transcoder.batching.work import perform
-    from transcoder.batching.worker import unforeseen
+    from transcoder.batching.worker import internal_failure
 
     asked, common = Item.from_json(item), Settings(**settings)
     board.say.remote(asked.name, f"{socket.gethostname()}:{os.getpid()}", 0, 0)
@@ -123,5 +125,5 @@ def _work(item: dict[str, Any], settings: dict[str, Any], look: bool, board: Any
 
     try:
         return vars(perform(asked, common, 1, progress, look=look))
-    except Exception as error:  # a fault of ours: of this item's, not of the batch
-        return vars(unforeseen(error, asked))
+    except Exception as error:  # an internal error fails the item, not the batch
+        return vars(internal_failure(error, asked))

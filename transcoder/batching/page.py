@@ -1,6 +1,6 @@
-"""The page of a batch: one HTML file that opens from the disk, asks no network, and sorts and filters itself.
+"""The page of a batch: one HTML file that needs no network, with a table that sorts and filters.
 
-All is in the table before the script runs, failures first. Names and messages come from files, so all are escaped.
+The table is complete without the script, failures first. Names and messages come from files, so all are escaped.
 """
 
 from __future__ import annotations
@@ -11,20 +11,27 @@ from html import escape
 from pathlib import Path
 
 from transcoder._version import __version__
-from transcoder.batching.run import Outcome
+from transcoder.batching.outcome import Outcome
 from transcoder.tensors import format_bytes
 
 ORDER = ("failed", "damaged", "at work", "waiting", "done", "skipped")
 SAYS = {"skipped": "done before"}
 # Heading, and whether its cells are numbers.
 COLUMNS = (
-    ("state", False), ("checkpoint", False), ("class", False), ("container", False), ("tensors", True),
-    ("bytes", True), ("seconds", True), ("MB/s", True), ("proof, or why not", False),
-)  # fmt: skip
+    ("state", False),
+    ("checkpoint", False),
+    ("class", False),
+    ("container", False),
+    ("tensors", True),
+    ("bytes", True),
+    ("seconds", True),
+    ("MB/s", True),
+    ("proof, or why not", False),
+)
 
 
 def render(outcomes: Sequence[Outcome], *, root: str, seconds: float | None = None, made: float | None = None) -> str:
-    """The page. `root` is what it is of, `seconds` how long the batch took, `made` the time that it names."""
+    """Return the HTML. `root` is its title, `seconds` the duration of the batch, `made` its date as a Unix time."""
     when = time.strftime("%Y-%m-%d %H:%M", time.localtime(made))
     count = {state: sum(o.state == state for o in outcomes) for state in ORDER}
     present = [state for state in ORDER if count[state]]
@@ -55,7 +62,7 @@ def render(outcomes: Sequence[Outcome], *, root: str, seconds: float | None = No
     head, _, tail = text.partition("{{rows}}")
     for name, value in blocks.items():
         head = head.replace(f"{{{{{name}}}}}", value)
-    # Last, so that nothing in them can pass for a place to fill.
+    # Last, so that no text of a file can look like a placeholder.
     rows = "\n".join(_row(o) for o in sorted(outcomes, key=lambda o: (ORDER.index(o.state), o.item.name)))
     return head.replace("{{title}}", title).replace("{{subtitle}}", subtitle) + rows + tail
 
@@ -79,7 +86,7 @@ def _row(o: Outcome) -> str:
 
 
 def _proof(o: Outcome) -> str:
-    """The parity figures, a level a line."""
+    """Return the figures of each level, one a line."""
     proof = o.facts.get("proof")
     if not isinstance(proof, list):
         return ""

@@ -1,4 +1,4 @@
-"""What is known of an item from earlier, and whether that proves it done. Trusts nothing because a file exists.
+"""Records: what earlier batches did with an item. A file's existence proves nothing.
 
 OUT/.transcode-batch/items/ holds a record for each item: what was asked, blake3 of every file that was read, the plan,
 and blake3 of every file that was written. The receipt in the output can't hold this: it is the same from whatever
@@ -9,7 +9,6 @@ convert. Files are hashed at the disk's speed, and the same files under the same
 from __future__ import annotations
 
 import json
-import os
 import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
@@ -20,18 +19,15 @@ from typing import Any
 from blake3 import blake3
 
 from transcoder.batching.items import OPTIONS, Item
-from transcoder.files.pagecache import forget
 
 FORMAT = 1
-CHUNK = 8 << 20
-MANY = 128 << 20  # bytes from which on hashing with several threads pays
 
 Digests = dict[str, str]  # of files: what they must hold
 
 
 @dataclass
 class Record:
-    """What became of an item. `state` is done or failed.
+    """What a batch did with an item. `state` is done or failed.
 
     `inputs` maps each file that was read, relative to the source's directory, to its blake3, or a remote one to what
     its server says identifies it; `names` is a digest of what else lay beside config.json; `outputs` maps each file
@@ -54,18 +50,18 @@ class Record:
 
     @property
     def levels(self) -> tuple[str, ...]:
-        """The levels that were proven."""
+        """The levels that passed."""
         return tuple(level["name"] for level in self.validated.get("levels", ()) if level["verdict"] == "passed")
 
 
 def record_name(name: str) -> str:
-    """The file name of an item's record: a readable stem, and a digest that tells apart what the stem does not."""
+    """Return the file name of an item's record: a readable stem, and a digest that makes it unique."""
     stem = re.sub(r"[^A-Za-z0-9_-]+", "-", name)[-80:]
     return f"{stem}-{blake3(name.encode()).hexdigest()[:16]}"
 
 
 def parse_record(data: bytes) -> Record | None:
-    """A record, or None where there is none to be believed: half written, or of another format."""
+    """Parse a record; None for one that is incomplete or of another format."""
     try:
         values = json.loads(data)
         if values["format"] != FORMAT:
@@ -82,24 +78,8 @@ def encoded(record: Record) -> bytes:
 # Digests ------------------------------------------------------------------------------------------------------------
 
 
-def hash_file(path: Path, *, drop: bool = False) -> str:
-    """blake3 of a file. Not through a mapping: a file that is cut short meanwhile would kill the process.
-
-    With `drop`, the page cache is rid of it. Raises OSError.
-    """
-    with path.open("rb", buffering=0) as file:
-        large = os.fstat(file.fileno()).st_size > MANY
-        hasher, at = blake3(max_threads=blake3.AUTO if large else 1), 0
-        while data := file.read(CHUNK):
-            hasher.update(data)
-            if drop:
-                forget(file.fileno(), at, len(data))
-            at += len(data)
-    return hasher.hexdigest()
-
-
 def hash_names(directory: Path, apart: Iterable[str] = ()) -> str:
-    """blake3 of the names in a directory, without those `apart`. Raises OSError."""
+    """Return the blake3 of the names in a directory, without those in `apart`. Raises OSError."""
     left = set(apart)
     return blake3(
         "\0".join(sorted(path.name for path in directory.iterdir() if path.name not in left)).encode()
@@ -108,7 +88,7 @@ def hash_names(directory: Path, apart: Iterable[str] = ()) -> str:
 
 @cache
 def program_digest() -> str:
-    """blake3 over this package's code and the mappings that ship: under the same, equal inputs give equal plans."""
+    """Return the blake3 of this package's code and mappings. Under an equal digest, equal inputs give equal plans."""
     from transcoder.mapping.library import shipped_directory
 
     package = Path(__file__).resolve().parent.parent
@@ -121,7 +101,7 @@ def program_digest() -> str:
 
 
 def request_digest(item: Item) -> str:
-    """blake3 of how to convert: the item's options, and the files of a mapping of one's own.
+    """Return the blake3 of how to convert: the item's options, and the files of a user's mapping.
 
     Raises MappingError.
     """
@@ -133,7 +113,7 @@ def request_digest(item: Item) -> str:
 
 @cache
 def _mapping_files(mapping: str) -> list[tuple[str, str]]:
-    """What a mapping was when this process first saw it."""
+    """Return the files of a mapping as this process first read them."""
     from transcoder.mapping import load_mapping
 
     return list(load_mapping(mapping).files)

@@ -1,36 +1,33 @@
-"""What a batch tells whoever looks on. The base says nothing; view.py has those that show it."""
+"""The interface by which a batch shows its progress. This one shows nothing; cli/batch_view.py has the visible ones."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from transcoder.batching.items import Item
-
-if TYPE_CHECKING:
-    from transcoder.batching.run import Outcome
+from transcoder.batching.outcome import Outcome
 
 
 class Watcher:
-    """Looks on and shows nothing. All methods are called from one thread."""
+    """Shows nothing. All methods are called from one thread."""
 
     def begin(self, items: Sequence[Item]) -> None:
-        """These items are to be done."""
+        """The batch begins with these items."""
 
     def started(self, item: Item, worker: str) -> None:
-        """A worker is at an item."""
+        """A worker started an item."""
 
     def advanced(self, item: Item, what: str, done: int, total: int) -> None:
-        """What is being done with it, and how many of how many bytes of it are."""
+        """An item's step, and how many of its bytes are done."""
 
     def again(self, item: Item, why: str, wait: float) -> None:
-        """It goes back to those that wait; `why` is empty where that is no news."""
+        """An item waits again; `why` is empty where a user need not know."""
 
     def ended(self, outcome: Outcome) -> None:
-        """It is done, skipped or failed."""
+        """An item is done, skipped or failed."""
 
     def tick(self) -> None:
-        """Some time has passed."""
+        """Some time has passed: redraw."""
 
     def end(self) -> None:
         """The batch has ended, well or not."""

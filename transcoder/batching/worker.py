@@ -1,7 +1,7 @@
-"""A worker process: takes tasks as JSON lines on stdin, answers in JSON lines on stdout, one task at a time.
+"""A worker process: reads tasks as JSON lines from stdin, writes answers as JSON lines to stdout, one task at a time.
 
-Whatever else prints (native libraries too) goes to stderr, whose end the parent shows should this process die. When
-the parent goes, or closes stdin, the task at hand is abandoned: what it was making is removed, and its lock freed.
+All other output, of native libraries too, goes to stderr. The parent shows its end if this process dies. When the
+parent ends or closes stdin, the current task is abandoned: its partial output is removed and its lock is freed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,13 @@ import threading
 import time
 from typing import Any, TextIO
 
+from transcoder.batching.faults import failure
 from transcoder.batching.items import Item, Settings
-from transcoder.batching.work import Result, failure, perform
+from transcoder.batching.outcome import Result
+from transcoder.batching.work import perform
 
-GRACE = 5.0  # seconds to clean up after the parent went
-EVERY = 0.1  # seconds between two words on progress
+GRACE = 5.0  # seconds to clean up after the parent ended
+EVERY = 0.1  # seconds between two progress messages
 
 
 def main() -> None:
@@ -39,14 +41,14 @@ def main() -> None:
             _say(answers, {"result": _serve(json.loads(task), answers)})
     except (KeyboardInterrupt, BrokenPipeError):
         pass
-    os._exit(0)  # without waiting for threads that may be at what was abandoned
+    os._exit(0)  # does not wait for threads of the abandoned task
 
 
 def _listen(tasks: queue.SimpleQueue[str]) -> None:
     for line in sys.stdin:
         tasks.put(line)
     tasks.put("")
-    # A real signal: it wakes the main thread from whatever it waits for.
+    # A real signal wakes the main thread from any wait.
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
     time.sleep(GRACE)
     os._exit(1)
@@ -69,21 +71,18 @@ def _serve(task: dict[str, Any], answers: TextIO) -> dict[str, Any]:
     item, settings = Item.from_json(task["item"]), Settings(**task["settings"])
     try:
         return vars(perform(item, settings, task["threads"], progress, look=task["look"]))
-    except Exception as error:  # a fault of ours: of this item's, not of the batch
+    except Exception as error:  # an internal error fails the item, not the batch
         faulthandler.dump_traceback()
-        return vars(unforeseen(error, item))
+        return vars(internal_failure(error, item))
 
 
-def unforeseen(error: Exception, item: Item) -> Result:
-    """The failed result of an error that nobody thought of."""
-    from transcoder.errors import Problem, TranscodeError
+def internal_failure(error: Exception, item: Item) -> Result:
+    """Return the failed result of an unexpected exception."""
+    from transcoder.errors import REPORT_BUG, Problem, TranscodeError, internal_error
 
-    known = TranscodeError(
-        f"unforeseen {type(error).__name__}: {error}",
-        Problem(item.source, str(error) or type(error).__name__, "no such error",
-                "this is a fault of transcode: please report it; TRANSCODE_DEBUG=1 transcode convert ... shows where"),
-    )  # fmt: skip
-    return failure(known, item.name, 0.0)
+    found = str(error) or type(error).__name__
+    problem = Problem(item.source, found, "no exception", f"run `transcode convert` on it alone. {REPORT_BUG}")
+    return failure(TranscodeError(internal_error(error), problem), item.name, 0.0)
 
 
 def _say(answers: TextIO, message: dict[str, Any]) -> None:

@@ -1,1 +1,1 @@
-"""Evidence of a published directory: is every file the one that was converted and validated?"""
+"""Evidence: whether every file of a directory is the one that was converted and validated."""

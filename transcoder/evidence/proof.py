@@ -1,27 +1,28 @@
-"""The whole proof anew: the source's variables against the receipt's checksums, then the validator's levels."""
+"""Repeats the whole proof: the source's variables against the receipt's checksums, then the validator's levels."""
 
 from __future__ import annotations
 
 import tempfile
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 from blake3 import blake3
 
+from transcoder.artifacts import CONFIG
 from transcoder.errors import Problem
 from transcoder.mapping import choose, load_mapping
+from transcoder.receipt import Receipt
 from transcoder.repository.config import read_config
 from transcoder.sources.base import Source
 from transcoder.sources.open import open_source
 
-PIECE = 1 << 21
+CHUNK_BYTES = 1 << 21
 AnyPath = str | PathLike[str]
 
 
 def prove_again(
     directory: Path,
-    receipt: dict[str, Any],
+    receipt: Receipt,
     source: AnyPath,
     mapping: AnyPath | None,
     level: str,
@@ -29,17 +30,17 @@ def prove_again(
     reference_python: AnyPath | None,
     problems: list[Problem],
 ) -> dict[str, object]:
-    """A new validation report, as JSON has it; what it finds and where the source is another one joins `problems`."""
+    """Return the JSON of a new validation report. Its findings and the source's differences join `problems`."""
     from transcoder.validator.validate import validate
 
-    claimed = receipt["source"]["variables"]
+    claimed = receipt.source.variables
     with open_source(source) as opened:
         names = _names(opened, directory, receipt, mapping)
         for name, digest in claimed.items():
             if name not in names:
-                problems.append(_another(source, name, "no such variable"))
+                problems.append(_difference(source, name, "no such variable"))
             elif _digest(opened, names[name]) != digest:
-                problems.append(_another(source, name, "other values"))
+                problems.append(_difference(source, name, "different values"))
     with tempfile.TemporaryDirectory() as scratch:
         report = validate(
             source,
@@ -55,26 +56,26 @@ def prove_again(
             problems += each.findings or [
                 Problem(f"level {each.name}", f"{each.verdict}: {each.summary}", "passed", "see the level's findings")
             ]
-    return report.to_json()
+    return {**report.to_json()}
 
 
-def _names(source: Source, directory: Path, receipt: dict[str, Any], mapping: AnyPath | None) -> dict[str, str]:
-    """The source's own names by those that the mapping has for them, and with them the receipt."""
-    rules = load_mapping(mapping if mapping is not None else str(receipt["mapping"]["name"]))
-    config = read_config(directory / "config.json")
-    _, called = choose([rules], str(receipt["architecture"]), config.values, source.specs, str(config.path))
+def _names(source: Source, directory: Path, receipt: Receipt, mapping: AnyPath | None) -> dict[str, str]:
+    """Return the source's names of variables by those of the mapping, which the receipt uses."""
+    rules = load_mapping(mapping if mapping is not None else receipt.mapping.name)
+    config = read_config(directory / CONFIG)
+    _, called = choose([rules], receipt.architecture, config.values, source.specs, str(config.path))
     return called
 
 
 def _digest(source: Source, name: str) -> str:
     hasher, size = blake3(), source.specs[name].nbytes
-    buffer = memoryview(bytearray(min(size, PIECE)))
-    for start in range(0, size, PIECE):
-        piece = buffer[: min(PIECE, size - start)]
+    buffer = memoryview(bytearray(min(size, CHUNK_BYTES)))
+    for start in range(0, size, CHUNK_BYTES):
+        piece = buffer[: min(CHUNK_BYTES, size - start)]
         source.read_into(name, start, piece)
         hasher.update(piece)
     return hasher.hexdigest()
 
 
-def _another(source: AnyPath, name: str, found: str) -> Problem:
-    return Problem(f"{source}: {name}", found, "the variable that was converted", "give the source that was converted")
+def _difference(source: AnyPath, name: str, found: str) -> Problem:
+    return Problem(f"{source}: {name}", found, "the variable that was converted", "pass the source that was converted")

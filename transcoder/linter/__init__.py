@@ -1,1 +1,1 @@
-"""A linter for directories of the Hugging Face Hub: rules as data, grouped by the file that they read."""
+"""The linter of `transcode check`: rules as data that find what is wrong with a repository for the Hub."""

@@ -1,7 +1,7 @@
-"""A linter for directories of the Hugging Face Hub: what would fail, mislead or expose somebody, before it is public.
+"""Runs every rule on a directory, and fixes what can be fixed safely.
 
-Rules are data (`findings.Rule`), each looked for by one small function; they are grouped by the file that they read.
-Most need the core alone. Those that ask transformers or torch are skipped, and named, where these are not installed.
+Rules are data (`findings.Rule`), each with one small function. Most need the core alone. A rule that needs transformers
+or torch is skipped, and named, where that is not installed.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from os import PathLike
 from pathlib import Path
 
 from transcoder.errors import Problem, UsageError, WriteError
-from transcoder.linter import card, config, leftovers, receipt, tokenizer, weights
 from transcoder.linter.directory import Directory
 from transcoder.linter.findings import RULES, Finding, Hit, Rule
+from transcoder.linter.rules import card, config, leftovers, receipt, tokenizer, weights
 
 __all__ = ["RULES", "Finding", "Result", "check"]
 
@@ -23,7 +23,14 @@ GROUPS = {"W": weights, "C": config, "T": tokenizer, "M": card, "F": leftovers, 
 
 @dataclass(frozen=True)
 class Result:
-    """`skipped` are codes of rules that could not run, each with what is missing; `fixed` what --fix has mended."""
+    """What the linter found.
+
+    Attributes:
+        directory: The directory.
+        findings: Everything that is wrong, in the order of the rules.
+        skipped: For the code of each rule that could not run, the reason.
+        fixed: The findings that `fix` repaired.
+    """
 
     directory: Path
     findings: list[Finding]
@@ -32,13 +39,16 @@ class Result:
 
     @property
     def errors(self) -> int:
+        """The number of findings that are errors."""
         return sum(finding.severity == "error" for finding in self.findings)
 
     @property
     def warnings(self) -> int:
+        """The number of findings that are warnings."""
         return len(self.findings) - self.errors
 
     def to_json(self) -> dict[str, object]:
+        """Return the object that `transcode check --json` prints."""
         return {
             "directory": str(self.directory),
             "errors": self.errors,
@@ -56,12 +66,21 @@ def check(
     only: Collection[str] | None = None,
     card: str | None = None,
 ) -> Result:
-    """Look for everything that is wrong with a directory for the Hub.
+    """Find everything that is wrong with a directory as a repository of the Hugging Face Hub.
 
-    With `fix`, what can safely be mended is, and the rest is looked for anew. Files that a receipt names are never
-    mended: they would no longer be what was validated. `only` names the files to look at, as if there were no
-    others; `card` is the README.md to be.
-    Raises UsageError: there is no such directory. WriteError: a file can't be mended.
+    Args:
+        directory: The directory. It need not come from this program.
+        fix: Repair what can be repaired safely, then check again. Files that a receipt names are never changed: they
+            would no longer be the files that were validated. False by default.
+        only: Names of the files to check, as if there were no others. All by default.
+        card: Text to check in place of README.md. The file by default.
+
+    Returns:
+        The findings, the rules that were skipped, and what was fixed.
+
+    Raises:
+        UsageError: There is no such directory.
+        WriteError: A file to fix is not writable.
     """
     path = Path(directory)
     if not path.is_dir():
@@ -72,7 +91,7 @@ def check(
     fixed: list[Finding] = []
     if fix:
         for code in [code for code, each in RULES.items() if each.fix is not None]:
-            fixed += _mend(Directory(path), RULES[code])
+            fixed += _fix(Directory(path), RULES[code])
     seen = Directory(path, only, card)
     skipped: dict[str, str] = {}
     findings: list[Finding] = []
@@ -89,9 +108,9 @@ def check(
     return Result(path, findings, skipped, fixed)
 
 
-def _mend(seen: Directory, each: Rule) -> list[Finding]:
-    """Mend what one rule finds: in each file once, for a fix mends all of its kind there."""
-    mended: list[Finding] = []
+def _fix(seen: Directory, each: Rule) -> list[Finding]:
+    """Fix what one rule finds, once for each file, since a fix repairs all of its kind there."""
+    repaired: list[Finding] = []
     done: set[str] = set()
     for hit in list(each.look(seen)):
         finding = _finding(each, hit, seen)
@@ -102,12 +121,12 @@ def _mend(seen: Directory, each: Rule) -> list[Finding]:
                 each.fix(seen, hit)
         except OSError as error:
             raise WriteError(
-                "a file can't be mended",
+                "a file can't be fixed",
                 Problem(str(seen.path / hit.file), error.strerror or str(error), "a writable file", finding.remedy),
             ) from error
         done.add(hit.file)
-        mended.append(finding)
-    return mended
+        repaired.append(finding)
+    return repaired
 
 
 def _finding(each: Rule, hit: Hit, seen: Directory) -> Finding:

@@ -1,36 +1,34 @@
-"""A directory as the rules see it: its files, and what is in those that several rules read, each read once.
+"""A directory as the rules see it: its files, and the contents that several rules need, each read once.
 
-Nothing here judges. What can't be read is None, and the rule for that file says so.
+Nothing here judges. An unreadable file is None, and the rule for that file reports it.
 """
 
 from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Collection, Iterator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from transcoder.artifacts import CARD, CONFIG, INDEX, RECEIPT, SINGLE, is_document
 from transcoder.files import strictjson
+from transcoder.files.atomic import write_whole
 from transcoder.linter.header import Header, read_header
-from transcoder.planning.layout import INDEX, SINGLE
 from transcoder.repository.front_matter import Card, read_card
-from transcoder.validator.digests import is_document
-from transcoder.writing.directory import RECEIPT
 
 if TYPE_CHECKING:
     from transcoder.repository.opening import Opened
 
-LARGEST_TEXT = 32_000_000
-SKIPPED = {".git", ".cache"}  # git's own, and what huggingface_hub notes beside downloads
+MAX_TEXT_BYTES = 32_000_000
+SKIPPED = {".git", ".cache"}  # git's files, and those that huggingface_hub keeps beside downloads
 
 
 class Directory:
-    """`files` are all below it by relative name, links too, without git's own.
+    """`files` are all files below it by relative name, links too, without git's.
 
-    With `only`, the directory is looked at as if it had no others; with `card`, as if that were its README.md.
+    With `only`, other files are ignored. With `card`, that text stands for README.md.
     """
 
     def __init__(self, path: Path, only: Collection[str] | None = None, card: str | None = None) -> None:
@@ -38,29 +36,29 @@ class Directory:
         self.files = {name: stat for name, stat in sorted(_walk(path)) if only is None or name in only}
         self._card = card
         if card is not None:
-            self.files.setdefault("README.md", path.stat())
+            self.files.setdefault(CARD, path.stat())
 
     def text(self, name: str) -> str | None:
-        """A file's text, or None: there is none, it is too large to be one, or it is not UTF-8."""
-        if name == "README.md" and self._card is not None:
+        """Return a file's text; None if it is missing, too large or not UTF-8."""
+        if name == CARD and self._card is not None:
             return self._card
         path = self.path / name
         try:
-            if name not in self.files or not path.is_file() or path.stat().st_size > LARGEST_TEXT:
+            if name not in self.files or not path.is_file() or path.stat().st_size > MAX_TEXT_BYTES:
                 return None
             return path.read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return None
 
     def json(self, name: str) -> object:
-        """A file's JSON. Raises ValueError: it is none, or there is no such text."""
+        """Return a file's JSON value. Raises ValueError: it is not JSON, or not a text."""
         text = self.text(name)
         if text is None:
             raise ValueError("not a text in UTF-8")
         return strictjson.loads(text)
 
     def json_object(self, name: str) -> dict[str, Any] | None:
-        """A file's JSON object, or None."""
+        """Return a file's JSON object, or None."""
         try:
             value = self.json(name) if name in self.files else None
         except ValueError:
@@ -69,7 +67,7 @@ class Directory:
 
     @cached_property
     def config(self) -> dict[str, Any] | None:
-        return self.json_object("config.json")
+        return self.json_object(CONFIG)
 
     @cached_property
     def architectures(self) -> list[str]:
@@ -112,7 +110,7 @@ class Directory:
 
     @cached_property
     def card(self) -> Card:
-        return read_card(self.text("README.md") or "")
+        return read_card(self.text(CARD) or "")
 
     @cached_property
     def opened(self) -> Opened:
@@ -123,7 +121,7 @@ class Directory:
 
     @cached_property
     def covered(self) -> set[str]:
-        """Files that a receipt names: a mended one would no longer be what was converted and validated."""
+        """Files that a receipt names. A fix would make them other files than those that were validated."""
         files = (self.json_object(RECEIPT) or {}).get("files")
         names = (
             {str(file.get("file")) for file in files if isinstance(file, dict)} if isinstance(files, list) else set()
@@ -131,19 +129,8 @@ class Directory:
         return {name for name in names if not is_document(name)} | ({RECEIPT} if names else set())
 
     def write(self, name: str, text: str) -> None:
-        """Replace a text, all or nothing. Raises OSError."""
-        path = self.path / name
-        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".transcode-")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8", newline="") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            Path(temporary).chmod(path.stat().st_mode & 0o777 if path.exists() else 0o644)
-            Path(temporary).replace(path)
-        except BaseException:
-            Path(temporary).unlink(missing_ok=True)
-            raise
+        """Replace a text file, whole or not at all. Raises OSError."""
+        write_whole(self.path / name, text.encode("utf-8"))
 
     def write_json(self, name: str, value: object) -> None:
         self.write(name, json.dumps(value, indent=2, ensure_ascii=False) + "\n")

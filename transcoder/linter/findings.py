@@ -1,4 +1,4 @@
-"""Findings as data: a rule has a code, a severity, a reason and a remedy; a hit says where it struck and on what."""
+"""Findings as data: a rule has a code, a severity, a reason and a remedy; a hit says in which file, and on what."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Severity: TypeAlias = Literal["error", "warning"]
 
 @dataclass(frozen=True)
 class Hit:
-    """Where a rule struck: a file of the directory, or "." for the whole."""
+    """What one rule found: in a file of the directory, or in "." for the whole directory."""
 
     file: str
     found: str
@@ -27,7 +27,7 @@ Fix: TypeAlias = "Callable[[Directory, Hit], None]"
 
 @dataclass(frozen=True)
 class Rule:
-    """One thing that can be wrong with a directory for the Hub. `fix` mends it where that is safe."""
+    """One fault that a directory can have. `fix` repairs it, where that is safe."""
 
     code: str
     severity: Severity
@@ -41,7 +41,19 @@ class Rule:
 
 @dataclass(frozen=True)
 class Finding:
-    """A hit of a rule, as people and machines get it."""
+    """A fault that was found.
+
+    Attributes:
+        code: The rule, such as W001.
+        severity: "error" or "warning".
+        file: The file, relative to the directory, or "." for the whole.
+        what: What the rule is about.
+        found: What was found.
+        wanted: What would be accepted.
+        reason: Why it matters.
+        remedy: What to do.
+        fixable: Whether `fix` can repair it.
+    """
 
     code: str
     severity: Severity
@@ -54,6 +66,7 @@ class Finding:
     fixable: bool
 
     def render(self) -> str:
+        """Return the finding as text, a part a line."""
         lines = [
             f"{self.code} {self.severity}  {self.file}: {self.what}",
             f"    found:  {self.found}",
@@ -77,10 +90,10 @@ def rule(
     fix: Fix | None = None,
     needs: str | None = None,
 ) -> Callable[[Look], Look]:
-    """Declare a rule over the function that looks for it. `needs` names what must be installed for it to run."""
+    """Declare a rule with the function that finds it. `needs` names the package that must be installed."""
 
     def declare(look: Look) -> Look:
-        assert code not in RULES, code  # noqa: S101  (a slip of ours, seen on import)
+        assert code not in RULES, code  # noqa: S101  (a programming error, seen on import)
         RULES[code] = Rule(code, severity, what, reason, remedy, look, fix, needs)
         return look
 

@@ -10,10 +10,9 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from transcoder.artifacts import SINGLE
 from transcoder.tensors import LAYOUT_RANK, TensorSpec
 
-SINGLE = "model.safetensors"
-INDEX = "model.safetensors.index.json"
 METADATA = {"format": "pt"}  # some loaders refuse a file without it
 
 

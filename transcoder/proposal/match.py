@@ -13,18 +13,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from transcoder.keras.layers import KERNEL_AXES, variable_of
+
 Kind: TypeAlias = tuple[str, tuple[int, ...]]  # dtype and shape
 
 MARGIN = 0.02  # candidates nearer than this in likeness are equal
 LEAST = 0.2  # likeness below which nothing is proposed
 SURE = 0.75
 RESHAPE = "reshape"  # to the tensor's own shape
-_KERNELS = ("kernel", "depthwise_kernel", "pointwise_kernel")
-_TURNED = {2: (1, 0), 3: (2, 1, 0), 4: (3, 2, 0, 1)}  # a Keras kernel's axes in PyTorch's order
-_LEAVES = {
-    "kernel": "weight", "gamma": "weight", "beta": "bias", "embeddings": "weight", "moving_mean": "running_mean",
-    "moving_variance": "running_var", "depthwise_kernel": "depthwise_weight", "pointwise_kernel": "pointwise_weight",
-}  # fmt: skip
 _WORDS = {
     "attention": "attn", "query": "q", "key": "k", "value": "v", "output": "out", "embedding": "embed",
     "embeddings": "embed", "positions": "position", "pos": "position", "layernorm": "norm", "ln": "norm",
@@ -53,7 +49,7 @@ class Group:
     members: tuple[Member, ...]
 
     @property
-    def turns(self) -> tuple[tuple[int, ...], ...]:
+    def numbers(self) -> tuple[tuple[int, ...], ...]:
         return tuple(member.numbers for member in self.members)
 
     def name(self, holes: Iterable[object]) -> str:
@@ -98,7 +94,7 @@ def guess(variables: Mapping[str, Kind], tensors: Mapping[str, Kind]) -> Guess:
     matches, sources, targets = _match(sources, targets)
     more, sources, targets = _match(_singles(sources), _singles(targets))
     order = list(variables)
-    matches = sorted(matches + more, key=lambda m: order.index(m.source.name(m.source.turns[0])))
+    matches = sorted(matches + more, key=lambda m: order.index(m.source.name(m.source.numbers[0])))
     left = [
         Open(target, tuple(s for s in sources if _joins(s, target) is not None and _alike(s, target, sources, targets)))
         for target in targets
@@ -169,20 +165,25 @@ def _doubt(source: Group, op: str, likeness: float, rivals: list[float]) -> str:
     shape = source.members[0].kind[1]
     if op == RESHAPE:
         return "the shapes differ in axes of one alone"
-    if op.startswith("transpose") and source.leaf not in _KERNELS:
+    if op.startswith("transpose") and not variable_of(source.leaf).is_kernel:
         return "turned to fit, though it is no kernel"
     if likeness < SURE and any(rival > likeness - 4 * MARGIN for rival in rivals):
         return "others are nearly as like it"
     if likeness < SURE / 2:
         return "the names have little in common"
-    if len(shape) == 2 and shape[0] == shape[1] and source.leaf not in (*_KERNELS, "embeddings"):
+    if len(shape) == 2 and shape[0] == shape[1] and not _shows_its_axes(source.leaf):
         return "square, so its shape does not show whether it turns"
     return ""
 
 
+def _shows_its_axes(leaf: str) -> bool:
+    """Whether the name of a square variable shows if it is transposed."""
+    return variable_of(leaf).is_kernel or leaf == "embeddings"
+
+
 def _joins(source: Group, target: Group) -> str | None:
     """The operation that makes every tensor of a group out of its variable; None where none of habit does."""
-    if source.turns != target.turns:
+    if source.numbers != target.numbers:
         return None
     common: list[str] | None = None
     for one, other in zip(source.members, target.members, strict=True):
@@ -197,12 +198,13 @@ def _operations(leaf: str, kind: Kind, wanted: Kind) -> list[str]:
     if dtype != wanted_dtype and not ("float" in dtype and "float" in wanted_dtype):
         # Keras counts in int32 where PyTorch does in int64.
         return ["cast: int64"] if (dtype, wanted_dtype) == ("int32", "int64") and shape == wanted_shape else []
-    turn = _TURNED.get(len(shape), ())
+    variable = variable_of(leaf)
+    axes = (variable.axes or KERNEL_AXES).get(len(shape))
     ops = []
-    if shape == wanted_shape and leaf not in _KERNELS:
+    if shape == wanted_shape and not variable.is_kernel:
         ops.append("")
-    if len(shape) > 1 and turn and tuple(shape[axis] for axis in turn) == wanted_shape:
-        ops.append(f"transpose: {list(turn)}")
+    if axes and tuple(shape[axis] for axis in axes) == wanted_shape:
+        ops.append(f"transpose: {list(axes)}")
     core, other = ([extent for extent in each if extent != 1] for each in (shape, wanted_shape))
     if len(core) <= 1 and core == other and shape != wanted_shape:
         ops.append(RESHAPE)
@@ -214,13 +216,13 @@ def _groups(kinds: Mapping[str, Kind], separator: str) -> list[Group]:
     for name, kind in kinds.items():
         template = re.sub(r"\d+", "{}", name.replace("{", "").replace("}", ""))
         members[template, len(kind[1])].append(Member(tuple(map(int, re.findall(r"\d+", name))), kind))
-    return [_group(template, turns, separator) for (template, _), turns in members.items()]
+    return [_group(template, found, separator) for (template, _), found in members.items()]
 
 
 def _group(template: str, members: list[Member], separator: str) -> Group:
     levels = template.replace("_._", separator).split(separator)
     leaf = re.sub(r"[:{}]+$", "", levels[-1])
-    text = " ".join([*levels[:-1], _LEAVES.get(leaf, leaf)])
+    text = " ".join([*levels[:-1], variable_of(leaf).torch])
     words = [word.lower() for word in _WORD.findall(text)]
     return Group(
         template, tuple(_WORDS.get(word, word) for word in words), leaf, tuple(sorted(members, key=lambda m: m.numbers))

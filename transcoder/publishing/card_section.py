@@ -1,7 +1,7 @@
-"""Our section of a model card: where the weights came from, what was done to them, the proof, and how to load them.
+"""The section of a model card that this program writes: origin, changes, proof, and how to load the model.
 
-It stands between two comments, and is replaced as a whole; what stands outside of them is somebody else's. Every name
-in it is of a file that is not trusted: it can end neither its cell nor the section.
+It is between two comments and is replaced as a whole; the text outside belongs to the card's author. Its names come
+from untrusted files, so they are escaped: a name can end neither its cell nor the section.
 """
 
 from __future__ import annotations
@@ -10,7 +10,9 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from transcoder.artifacts import CARD
 from transcoder.errors import Problem, UsageError
+from transcoder.receipt import Receipt, TensorRecord
 
 BEGIN = "<!-- transcode: begin. Made by weight-transcoder and replaced by it: write outside of these lines. -->"
 END = "<!-- transcode: end -->"
@@ -21,7 +23,7 @@ _NUMBER = re.compile(r"(?<=[._/])\d+(?=[._/])")
 
 
 def without_section(text: str) -> str:
-    """The card without our section, and without the blank lines around it.
+    """Return the card without the section and the blank lines around it.
 
     Raises UsageError: the section's comments are not a pair.
     """
@@ -30,7 +32,7 @@ def without_section(text: str) -> str:
 
 
 def with_section(text: str, section: str) -> str:
-    """The card with our section in place of the one that it has, or at its end.
+    """Return the card with its section replaced, or with the section at its end.
 
     Raises UsageError: the section's comments are not a pair.
     """
@@ -46,15 +48,19 @@ def _around(text: str) -> tuple[str, str]:
         return text, ""
     if len(begins) != 1 or len(ends) != 1 or begins[0].start() > ends[0].start():
         raise UsageError(
-            "the card can't be extended",
-            Problem("README.md", f"{len(begins)} times the section's begin, {len(ends)} times its end",
-                    "a pair of them, or none", "remove the rest of the section by hand"),
-        )  # fmt: skip
+            "the section of the card is damaged",
+            Problem(
+                CARD,
+                f"{len(begins)} begin and {len(ends)} end comments",
+                "one pair, or none",
+                "remove the remains of the section",
+            ),
+        )
     return text[: begins[0].start()], text[ends[0].end() :]
 
 
-def make_section(receipt: Mapping[str, Any], report: Mapping[str, Any], repo: str, *, tokenizer: bool) -> str:
-    """The section's Markdown, the same for the same evidence. `repo` is how users will name the model."""
+def make_section(receipt: Receipt, report: Mapping[str, Any], repo: str, *, tokenizer: bool) -> str:
+    """Return the section's Markdown, equal for equal evidence. `repo` is the name that its code loads."""
     parts = [
         "## PyTorch weights, converted from TensorFlow",
         _intro(receipt),
@@ -70,20 +76,20 @@ def make_section(receipt: Mapping[str, Any], report: Mapping[str, Any], repo: st
     return "\n\n".join(parts)
 
 
-def _intro(receipt: Mapping[str, Any]) -> str:
-    policy = receipt["options"]["dtype"]
+def _intro(receipt: Receipt) -> str:
+    policy = receipt.options["dtype"]
     values = "every value is bit for bit the source's" if policy == "keep" else f"floating values were cast to {policy}"
-    made = sum(any(not str(op).startswith(_MOVING) for op in tensor["ops"]) for tensor in receipt["tensors"])
+    made = sum(any(not op.startswith(_MOVING) for op in tensor.ops) for tensor in receipt.tensors)
     if policy == "keep" and made:
         values = f"every value is bit for bit the source's, but for {made} tensors as listed below"
     return (
-        f"`{receipt['architecture']}` in safetensors, made by "
-        f"weight-transcoder {code(receipt['transcoder'])} without TensorFlow; {values}."
+        f"`{receipt.architecture}` in safetensors, made by "
+        f"weight-transcoder {code(receipt.transcoder)} without TensorFlow; {values}."
     )
 
 
-def _load(receipt: Mapping[str, Any], repo: str, *, tokenizer: bool) -> str:
-    architecture = receipt["architecture"]
+def _load(receipt: Receipt, repo: str, *, tokenizer: bool) -> str:
+    architecture = receipt.architecture
     names = f"{architecture}, AutoTokenizer" if tokenizer else architecture
     lines = ["```python", f"from transformers import {names}", "", f'model = {architecture}.from_pretrained("{repo}")']
     if tokenizer:
@@ -91,44 +97,44 @@ def _load(receipt: Mapping[str, Any], repo: str, *, tokenizer: bool) -> str:
     return "\n".join([*lines, "```"])
 
 
-def _provenance(receipt: Mapping[str, Any]) -> str:
-    source, mapping = receipt["source"], receipt["mapping"]
+def _provenance(receipt: Receipt) -> str:
+    source, mapping = receipt.source, receipt.mapping
     rows = [
-        ("source", f"{code(source['kind'])}, written by {code(source['producer'])}"),
-        ("its files", ", ".join(code(name) for name in source["files"])),
-        ("blake3 of its variables", code(source["blake3"])),
-        ("tool", f"weight-transcoder {code(receipt['transcoder'])}"),
-        ("mapping", f"{code(mapping['name'])}, blake3 {code(mapping['blake3'])}"),
+        ("source", f"{code(source.kind)}, written by {code(source.producer)}"),
+        ("its files", ", ".join(code(name) for name in source.files)),
+        ("blake3 of its variables", code(source.blake3)),
+        ("tool", f"weight-transcoder {code(receipt.transcoder)}"),
+        ("mapping", f"{code(mapping.name)}, blake3 {code(mapping.blake3)}"),
         ("receipt", "`transcode.json`: every tensor with its source, its operations and its blake3"),
     ]
     return _table(("", ""), rows)
 
 
-def _changes(receipt: Mapping[str, Any]) -> str:
-    tensors, dropped = receipt["tensors"], receipt["dropped"]
-    renamed = sum(list(tensor["from"]) != [tensor["name"]] for tensor in tensors)
-    transposed = sum(any(str(op).startswith("transpose") for op in tensor["ops"]) for tensor in tensors)
-    other = sum(any(not str(op).startswith("transpose") for op in tensor["ops"]) for tensor in tensors)
+def _changes(receipt: Receipt) -> str:
+    tensors, dropped = receipt.tensors, receipt.dropped
+    renamed = sum(tensor.sources != (tensor.name,) for tensor in tensors)
+    transposed = sum(any(op.startswith("transpose") for op in tensor.ops) for tensor in tensors)
+    other = sum(any(not op.startswith("transpose") for op in tensor.ops) for tensor in tensors)
     parts = [
         f"{len(tensors)} tensors: {renamed} renamed, {transposed} transposed, {other} reshaped, cut, joined or cast; "
         f"{len(dropped)} variables dropped.",
     ]
-    parts += [f"Note: {plain(note)}." for note in receipt["notes"]]
+    parts += [f"Note: {plain(note)}." for note in receipt.notes]
     if dropped:
-        rows = [(code(item["name"]), plain(item["what"]), plain(item["why"])) for item in dropped]
+        rows = [(code(item.name), plain(item.what), plain(item.why)) for item in dropped]
         parts.append(_details("Dropped", _table(("variable", "what", "why"), rows)))
     folded = [(code(name), code(origin), code(how), str(count)) for name, origin, how, count in _folded(tensors)]
     parts.append(_details("Every tensor", _table(("tensor", "from", "how", "times"), folded)))
     return "\n\n".join(parts)
 
 
-def _folded(tensors: Sequence[Mapping[str, Any]]) -> list[tuple[str, str, str, int]]:
-    """Tensors of all layers as one row: those that differ in numbers alone."""
+def _folded(tensors: Sequence[TensorRecord]) -> list[tuple[str, str, str, int]]:
+    """Return one row for tensors that differ only in numbers, such as those of all layers."""
     rows: dict[tuple[str, str, str], int] = {}
     for tensor in tensors:
-        how = ", ".join(map(str, tensor["ops"])) or "as it is"
-        origin = ", ".join(_NUMBER.sub("{n}", str(name)) for name in tensor["from"])
-        key = (_NUMBER.sub("{n}", str(tensor["name"])), origin, how)
+        how = ", ".join(tensor.ops) or "as it is"
+        origin = ", ".join(_NUMBER.sub("{n}", name) for name in tensor.sources)
+        key = (_NUMBER.sub("{n}", tensor.name), origin, how)
         rows[key] = rows.get(key, 0) + 1
     return [(*key, count) for key, count in rows.items()]
 
@@ -153,12 +159,12 @@ def _details(summary: str, inside: str) -> str:
 
 
 def plain(value: object) -> str:
-    """Text of others in a cell or a line: no markup, no end of the cell."""
+    """Return untrusted text for a cell or a line: no markup, no end of the cell."""
     text = "".join(character if character.isprintable() else " " for character in str(value))
     return re.sub(r"([\\`*_{}\[\]<>|#!~])", r"\\\1", text)
 
 
 def code(value: object) -> str:
-    """A name of others as code."""
+    """Return an untrusted name as inline code."""
     text = "".join(character if character.isprintable() else "?" for character in str(value))
     return "`" + text.replace("`", "'").replace("|", "\\|").replace("<!--", "<! --") + "`"

@@ -1,12 +1,11 @@
-"""The Hub, through huggingface_hub: what is there, and one commit, whole or not at all.
+"""The Hub, through huggingface_hub: read a repository's state, and make one commit, whole or not at all.
 
-The only module that talks to it. Whatever the client raises becomes one PublishError in which no secret is left: the
-token, and the signatures in addresses for uploads, are struck out of every text.
+The only module that contacts the Hub. Every error of the client becomes one PublishError without secrets: the token,
+and the signatures in upload URLs, are removed from every text.
 """
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -16,16 +15,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from transcoder._version import __version__
-from transcoder.errors import Problem, PublishError, TranscodeError, UsageError
+from transcoder.artifacts import CARD
+from transcoder.errors import Problem, PublishError, TranscodeError, UsageError, missing
+from transcoder.publishing.uploads import Upload
 
-if TYPE_CHECKING:
-    from transcoder.publishing.uploads import Item
-
-INSTALL = "pip install 'weight-transcoder[publish]'"
-CARD = "README.md"
 _QUERY = re.compile(r"\?[\w.%-]+=[^\s'\"<>)]*")
 _USER = re.compile(r"(https?://)[^\s/@]+@")
 _TOKEN = re.compile(r"\b(hf|api_org)_[A-Za-z0-9]{8,}\b")
@@ -33,7 +29,7 @@ _TOKEN = re.compile(r"\b(hf|api_org)_[A-Za-z0-9]{8,}\b")
 
 @dataclass(frozen=True)
 class Blob:
-    """A file of a repository: git's sha1 of it, or the sha256 of a large one."""
+    """A file of a repository: its git sha1, and the sha256 of a large file."""
 
     size: int
     sha1: str
@@ -48,7 +44,7 @@ class State:
     private: bool
     files: dict[str, Blob] = field(default_factory=dict)
 
-    def holds(self, item: Item) -> bool:
+    def holds(self, item: Upload) -> bool:
         blob = self.files.get(item.name)
         if blob is None or blob.size != item.size:
             return False
@@ -62,10 +58,7 @@ class Hub:
         try:
             import huggingface_hub
         except ImportError as error:
-            raise UsageError(
-                "publishing is not installed",
-                Problem("huggingface_hub", "not installed", "the Hub's client", INSTALL),
-            ) from error
+            raise UsageError("publishing needs a package", missing("huggingface_hub", "publish")) from error
         self.repo = repo
         self._client = huggingface_hub
         self._token = huggingface_hub.get_token()
@@ -97,7 +90,7 @@ class Hub:
         return self._token is not None and self._token.encode() in data
 
     def state(self, revision: str | None = None) -> State | None:
-        """A revision, by default the main branch's newest; None where the repository or the revision is not there."""
+        """Return a revision, by default the newest of main; None if there is no such repository or revision."""
         from huggingface_hub.errors import RepositoryNotFoundError, RevisionNotFoundError
         from huggingface_hub.hf_api import RepoFile
 
@@ -116,7 +109,7 @@ class Hub:
         return State(commit, bool(info.private), files)
 
     def card(self, state: State) -> str | None:
-        """The text of the card at a revision."""
+        """Return the text of the card at a revision, or None."""
         if CARD not in state.files:
             return None
         with self._speaking("fetch the model card"), tempfile.TemporaryDirectory() as scratch:
@@ -124,7 +117,7 @@ class Hub:
             return Path(path).read_text(encoding="utf-8")
 
     def open_pull_requests(self, title: str) -> Iterator[int]:
-        """Numbers of the open pull requests of this title."""
+        """Yield the numbers of the open pull requests with this title."""
         with self._speaking("list the pull requests"):
             found = list(
                 self._api.get_repo_discussions(self.repo, discussion_type="pull_request", discussion_status="open")
@@ -140,11 +133,11 @@ class Hub:
             self._api.create_branch(self.repo, branch=name, revision=commit, exist_ok=True)
 
     def commit(
-        self, items: Sequence[Item], *, title: str, about: str, revision: str | None, parent: str, pull_request: bool
+        self, items: Sequence[Upload], *, title: str, about: str, revision: str | None, parent: str, pull_request: bool
     ) -> tuple[str, str | None]:
-        """Upload and commit. Large files that the Hub has already are not sent again, whatever ended the last try.
+        """Upload and commit. Large files that the Hub already has are not sent again.
 
-        The commit's id, and the pull request's address if one was asked for.
+        Return the commit's id, and the URL of the pull request if one was requested.
         """
         from huggingface_hub import CommitOperationAdd
 
@@ -168,7 +161,7 @@ class Hub:
 
     @contextmanager
     def _speaking(self, what: str) -> Iterator[None]:
-        """Quiet unless on a terminal; what goes wrong becomes one error without secrets."""
+        """Silence the client's messages, and raise its errors as one PublishError without secrets."""
         try:
             with warnings.catch_warnings(), _quiet_log():
                 warnings.simplefilter("ignore")
@@ -176,11 +169,11 @@ class Hub:
         except TranscodeError:
             raise
         except Exception as error:
-            # From None: a traceback must not show the client's error with what it carries.
+            # From None: a traceback must not show the client's error, which may carry secrets.
             raise PublishError(f"could not {what}", self._problem(error)) from None
 
     def _problem(self, error: Exception) -> Problem:
-        # The client wraps some errors in one that only says which file it was.
+        # The client wraps some errors in one that only names the file.
         chain = [error]
         while isinstance(chain[-1].__cause__, Exception):
             chain.append(chain[-1].__cause__)
@@ -192,14 +185,14 @@ class Hub:
         if type(chain[-1]).__name__ == "OfflineModeIsEnabled":
             wanted, remedy = "a connection", "unset HF_HUB_OFFLINE"
         elif status in (401, 403):
-            wanted = "a token that may write to the repository"
+            wanted = "a token with write access to the repository"
             remedy = "set HF_TOKEN or run `hf auth login`, with a token that has write access"
         elif status in (409, 412):
-            wanted, remedy = "the repository as it was when this began", "run the same command again"
+            wanted, remedy = "an unchanged repository", "run the same command again"
         elif status == 429 or (isinstance(status, int) and status >= 500):
             wanted, remedy = "an answer", "wait, then run the same command again: it resumes"
         elif status is not None:
-            wanted, remedy = "the Hub's consent", "mend what the message names"
+            wanted, remedy = "a commit that the Hub accepts", "fix what the message names"
         return Problem(self.url, found, wanted, remedy)
 
     def _clean(self, text: str) -> str:
@@ -212,7 +205,7 @@ class Hub:
 
 @contextmanager
 def _quiet_log() -> Iterator[None]:
-    """The client's own messages are for its users; ours get the result or the error."""
+    """Silence the log of huggingface_hub: users of transcode get the result or the error."""
     logger = logging.getLogger("huggingface_hub")
     level = logger.level
     logger.setLevel(logging.CRITICAL)
@@ -224,22 +217,17 @@ def _quiet_log() -> Iterator[None]:
 
 @contextmanager
 def progress_bars(*, shown: bool) -> Iterator[None]:
-    """The client's bars, with rate and time left; none in a pipe."""
+    """Show the client's progress bars, with rate and time left; none in a pipe."""
     from huggingface_hub import utils
 
-    bars: Any = utils  # these are public, and not in its __all__
+    bars: Any = utils  # public, but not in its __all__
     if shown or bars.are_progress_bars_disabled():
         yield
         return
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # HF_HUB_DISABLE_PROGRESS_BARS has the last word, and says so
+        warnings.simplefilter("ignore")  # the client warns if HF_HUB_DISABLE_PROGRESS_BARS overrides this
         bars.disable_progress_bars()
         try:
             yield
         finally:
             bars.enable_progress_bars()
-
-
-def git_sha1(data: bytes) -> str:
-    """What git calls a file of these bytes."""
-    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

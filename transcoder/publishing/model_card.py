@@ -1,62 +1,29 @@
-"""The model card: made, or a hand-written one extended by metadata that it lacks and by our section."""
+"""The model card: a new one, or an existing one with missing metadata and the section of this program added."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
-from transcoder.errors import Problem, UsageError, ValidationError
-from transcoder.files import strictjson
-from transcoder.linter.tokenizer import ANY as TOKENIZER
+from transcoder.artifacts import CARD, REPORT
+from transcoder.errors import Problem, UsageError
+from transcoder.evidence.read import Evidence, unusable
+from transcoder.linter.rules.tokenizer import ANY as TOKENIZER
 from transcoder.publishing.card_section import make_section, with_section, without_section
 from transcoder.repository.front_matter import read_card, with_metadata
 from transcoder.repository.hub_tables import LICENSES, REPOSITORY, task_of
-from transcoder.writing.directory import RECEIPT, REPORT
-
-CARD = "README.md"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """What a card is made of: receipt, report and config.json of a converted and validated directory."""
-
-    directory: Path
-    receipt: dict[str, Any]
-    report: dict[str, Any]
-    config: dict[str, Any]
-
-
-def read_evidence(directory: str | PathLike[str]) -> Evidence:
-    """Raises ValidationError: one of the files is not there, or is not what transcode wrote."""
-    path = Path(directory)
-    found: dict[str, dict[str, Any]] = {}
-    for name, command in ((RECEIPT, "convert"), (REPORT, "validate"), ("config.json", "convert")):
-        try:
-            value = strictjson.loads((path / name).read_text(encoding="utf-8"))
-            if not isinstance(value, dict):
-                raise ValueError("not an object")
-        except (OSError, ValueError) as error:
-            said = f"no {name}" if isinstance(error, FileNotFoundError) else str(error)
-            raise ValidationError(
-                "there is no evidence to make a card of",
-                Problem(str(path / name), said, f"what `transcode {command}` writes", f"run `transcode {command}`"),
-            ) from error
-        found[name] = value
-    return Evidence(path, found[RECEIPT], found[REPORT], found["config.json"])
 
 
 def local_card(directory: Path) -> str | None:
-    """The text of a directory's own card. Raises UsageError: it is there and can't be read."""
+    """Return the text of a directory's card, or None. Raises UsageError: the card is unreadable."""
     try:
         return (directory / CARD).read_text(encoding="utf-8")
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(
-            "the card can't be read", Problem(str(directory / CARD), str(error), "text in UTF-8", "mend or remove it")
+            "unreadable card", Problem(str(directory / CARD), str(error), "text in UTF-8", "fix or remove it")
         ) from error
 
 
@@ -76,27 +43,27 @@ def make_card(
     card = read_card(text or "")
     problems = []
     if card.fault is not None:
-        problems.append(Problem(CARD, card.fault, "metadata in YAML between two lines of ---", "mend its YAML"))
+        problems.append(Problem(CARD, card.fault, "YAML metadata between two lines of ---", "fix its YAML"))
     if not card.metadata.get("license") and license is None:
         remedy = "pass --license with the license of the source; `other` if the Hub has no identifier for it"
-        problems.append(Problem(f"{CARD}: license", "none", "the license of the model", remedy))
+        problems.append(Problem(f"{CARD}: license", "no license", "the license of the model", remedy))
     if license is not None and license not in LICENSES:
         wanted = "an identifier of https://huggingface.co/docs/hub/repositories-licenses"
-        problems.append(Problem("license", repr(license), wanted, "take the Hub's identifier, or `other`"))
+        problems.append(Problem("license", repr(license), wanted, "use the Hub's identifier, or `other`"))
     for key, value in (("license", license), ("base_model", base_model)):
         stands = card.metadata.get(key)
         if value is not None and stands and value not in (stands if isinstance(stands, list) else [stands]):
             found = f"{stands!r} in the card, {value!r} given"
-            problems.append(Problem(f"{CARD}: {key}", found, "one of them", f"edit the card, or leave out --{key}"))
+            problems.append(Problem(f"{CARD}: {key}", found, "one of them", f"edit the card, or omit --{key}"))
     if base_model is not None and not REPOSITORY.match(base_model):
-        problems.append(Problem("base_model", repr(base_model), "owner/name", "give a repository of the Hub"))
+        problems.append(Problem("base_model", repr(base_model), "owner/name", "name a repository of the Hub"))
     if problems:
-        raise UsageError("the model card can't be made", [_hyphenated(problem) for problem in problems])
+        raise UsageError("incomplete model card", [_hyphenated(problem) for problem in problems])
     if not card.body.strip():
         text = f"{text or ''}\n# {repo.rpartition('/')[2]}\n"
     return with_metadata(
         with_section(text or "", _section(evidence, repo)),
-        _metadata(evidence.config, card.metadata, license, base_model),
+        _metadata(evidence.read_config(), card.metadata, license, base_model),
     )
 
 
@@ -109,11 +76,7 @@ def _section(evidence: Evidence, repo: str) -> str:
     try:
         return make_section(evidence.receipt, evidence.report, repo, tokenizer=tokenizer)
     except (KeyError, TypeError, AttributeError) as error:
-        raise ValidationError(
-            "the evidence can't be read",
-            Problem(f"{RECEIPT}, {REPORT}", f"{type(error).__name__}: {error}", "what transcode writes",
-                    "convert and validate again, with this version"),
-        ) from error  # fmt: skip
+        raise unusable(REPORT, error) from error
 
 
 def _metadata(
@@ -122,7 +85,7 @@ def _metadata(
     license: str | None,  # noqa: A002
     base_model: str | None,
 ) -> dict[str, object]:
-    """What a card's metadata lacks, in the order in which the Hub writes it."""
+    """Return the metadata that a card lacks, in the order in which the Hub writes it."""
     architectures = config.get("architectures") or [""]
     added = {
         "license": license,
@@ -134,7 +97,7 @@ def _metadata(
 
 
 def same_card(one: str, other: str) -> bool:
-    """Whether two cards say the same: our section aside, and what only one of them has in its metadata."""
+    """Whether two cards are equal, apart from the section of this program and metadata that only one has."""
     first, second = read_card(without_section(one)), read_card(without_section(other))
     shared = first.metadata.keys() & second.metadata.keys()
     same = all(first.metadata[key] == second.metadata[key] for key in shared)

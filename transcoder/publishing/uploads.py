@@ -1,4 +1,4 @@
-"""What is uploaded: a list of files, known before the first byte goes out. Nothing here talks to the Hub."""
+"""The files to upload, listed before the upload begins. Nothing here contacts the Hub."""
 
 from __future__ import annotations
 
@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from transcoder.artifacts import CARD, LOADED, REPORT, is_document
 from transcoder.errors import Problem, ValidationError
-from transcoder.evidence.verify import LOADED, Verification
-from transcoder.publishing.hub import git_sha1
-from transcoder.validator.digests import CHUNK, is_document
+from transcoder.evidence.verify import Verification
+from transcoder.files.digests import CHUNK_BYTES
 
-CARD = "README.md"
-NEEDED = ("weights", "load")
+NEEDED_LEVELS = ("weights", "load")
 
 
 @dataclass(frozen=True)
-class Item:
-    """A file to be uploaded: as it lies on the disk, or `data` made now."""
+class Upload:
+    """A file to upload: from the disk, or `data` in memory."""
 
     name: str
     path: Path
@@ -32,7 +31,7 @@ class Item:
             return hashlib.sha256(self.data).hexdigest()
         hasher = hashlib.sha256()
         with self.path.open("rb") as file:
-            while chunk := file.read(CHUNK):
+            while chunk := file.read(CHUNK_BYTES):
                 hasher.update(chunk)
         return hasher.hexdigest()
 
@@ -41,10 +40,10 @@ class Item:
         return git_sha1(self.data if self.data is not None else self.path.read_bytes())
 
 
-def choose_files(evidence: Verification, card: str) -> tuple[list[Item], dict[str, str]]:
-    """The files of a verified directory that go to the Hub, the card among them, and why the others stay.
+def choose_files(evidence: Verification, card: str) -> tuple[list[Upload], dict[str, str]]:
+    """Return the files of a verified directory to upload, with the card, and the reason for each other file.
 
-    An allow-list: what was validated and is read when loading, and documents.
+    An allow-list: validated files that loading reads, and documents.
     """
     items, left = [], {}
     for file in evidence.files:
@@ -52,28 +51,33 @@ def choose_files(evidence: Verification, card: str) -> tuple[list[Item], dict[st
         if file.name == CARD or file.verdict == "missing" or not path.is_file():
             continue
         if is_document(file.name):
-            items.append(Item(file.name, path, file.bytes))
+            items.append(Upload(file.name, path, file.bytes))
         elif file.verdict != "as validated":
-            left[file.name] = "not part of what was validated"
+            left[file.name] = "not validated"
         elif not any(fnmatch.fnmatchcase(file.name, pattern) for pattern in LOADED):
-            left[file.name] = "not a file that loading the model reads"
+            left[file.name] = "not read when the model is loaded"
         else:
-            items.append(Item(file.name, path, file.bytes))
+            items.append(Upload(file.name, path, file.bytes))
     data = card.encode()
-    items.append(Item(CARD, evidence.directory / CARD, len(data), data))
+    items.append(Upload(CARD, evidence.directory / CARD, len(data), data))
     return sorted(items, key=lambda item: item.name), left
 
 
 def require_proof(evidence: Verification) -> None:
-    """Refuse a directory that is not proven to hold the source's model.
+    """Refuse a directory without a complete proof.
 
-    Raises ValidationError with all that is missing or differs.
+    Raises ValidationError with everything that is missing or differs.
     """
     problems = list(evidence.problems)
     passed = {name for name, verdict, _ in evidence.levels if verdict == "passed"}
-    if missing := [level for level in NEEDED if level not in passed]:
+    if missing := [level for level in NEEDED_LEVELS if level not in passed]:
         remedy = "run `transcode validate SRC DIR`, with all levels"
         found = f"no passed level {' and '.join(missing)}"
-        problems.append(Problem(str(evidence.directory / "validation.json"), found, "both", remedy))
+        problems.append(Problem(str(evidence.directory / REPORT), found, "both", remedy))
     if problems:
         raise ValidationError("the directory is not proven", problems)
+
+
+def git_sha1(data: bytes) -> str:
+    """Return the object name that git gives these bytes."""
+    return hashlib.sha1(b"blob %d\0" % len(data) + data, usedforsecurity=False).hexdigest()

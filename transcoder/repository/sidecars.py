@@ -11,22 +11,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from transcoder.artifacts import REPLACED, WANTED
 from transcoder.files.links import refuse_link
 from transcoder.sources.base import Location, in_order
 
 LARGEST = 64_000_000
 LARGEST_TOGETHER = 128_000_000
-
-# Tokenizers, processors, generation settings and papers, by the names transformers and the Hub give them.
-WANTED = (
-    "vocab.json", "merges.txt", "vocab.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
-    "added_tokens.json", "generation_config.json", "preprocessor_config.json", "processor_config.json",
-    "feature_extractor_config.json", "chat_template.json", "*.jinja", "*.bpe.model", "*.spm", "spiece.model",
-    "spm.model", "tokenizer.model", "bpe.codes", "dict.txt", "vocab.bpe", "entity_vocab.json",
-    "README.md", "LICENSE*", "NOTICE*", "CITATION.cff",
-)  # fmt: skip
-# What the conversion itself replaces.
-REPLACED = ("config.json", "transcode.json", "validation.json")
 
 
 @dataclass(frozen=True)

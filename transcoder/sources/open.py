@@ -9,12 +9,13 @@ from pathlib import Path
 from transcoder.errors import Problem, SourceError, printable
 from transcoder.files.links import refuse_link
 from transcoder.sources.base import Location, Source, in_order, unreadable
-from transcoder.sources.detect import NPZ, candidates_at, is_pytorch
+from transcoder.sources.detect import candidates_at, is_pytorch
+from transcoder.sources.formats import FORMATS
 from transcoder.sources.remote.path import RemotePath, locate, without_collector
 
 __all__ = ["Source", "check_unchanged", "open_source"]
 
-WEIGHTS = (".h5", ".hdf5", ".keras", ".safetensors", ".index", ".pb", ".npy", NPZ, ".ckpt")
+V1_SUFFIX = ".ckpt"  # usual for V1 checkpoints, which can have any name
 LONGEST_NAME = 2000
 
 
@@ -36,7 +37,7 @@ def open_source(path: str | PathLike[str] | RemotePath, *, contain: bool | None 
             f"several checkpoints in {where}",
             Problem(
                 str(where),
-                ", ".join(f"{str(c.path).removeprefix(f'{where}/')} ({c.kind})" for c in candidates),
+                ", ".join(f"{str(c.path).removeprefix(f'{where}/')} ({c.format.title})" for c in candidates),
                 "one",
                 f"name the one you mean, for example: {candidates[0].path}",
             ),
@@ -76,7 +77,7 @@ def check_unchanged(source: Source) -> None:
 def _nothing(path: Location) -> SourceError:
     if isinstance(path, Path) and path.is_dir():
         for file in sorted(path.iterdir()):
-            if file.suffix in WEIGHTS:
+            if file.suffix == V1_SUFFIX or any(each.claims(file.name) for each in FORMATS):
                 refuse_link(file)
     remedy = "name the file, the directory or the checkpoint prefix that holds the weights"
     if path.is_dir():

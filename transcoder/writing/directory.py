@@ -10,25 +10,15 @@ import errno
 import fcntl
 import os
 import shutil
-import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeAlias
 
-from blake3 import blake3
-
+from transcoder.artifacts import RECEIPT, REPORT
 from transcoder.errors import Problem, UsageError, WriteError
-from transcoder.files import strictjson
-from transcoder.planning.layout import lay_out
+from transcoder.files.atomic import sync_directory, unwritable
+from transcoder.receipt import consists_of, read_receipt
 from transcoder.sources.base import unreadable
-from transcoder.tensors import BY_NAME, TensorSpec
-
-RECEIPT = "transcode.json"
-REPORT = "validation.json"
-CHUNK = 1 << 20
-
-Piece: TypeAlias = tuple[int, str]  # of a file: how many bytes, and their blake3
 
 
 def places(output: Path) -> tuple[Path, ...]:
@@ -50,7 +40,7 @@ def check_paths(source: Path, output: Path) -> None:
     try:
         out = output.resolve()
     except OSError as error:
-        raise _unwritable(output, error) from error
+        raise unwritable(output, error) from error
     if out == directory or out in directory.parents:
         raise UsageError(
             "the output would replace the source",
@@ -71,7 +61,7 @@ def check_free(output: Path, *, force: bool) -> None:
     try:
         _check_free(output, force=force)
     except OSError as error:
-        raise _unwritable(output, error) from error
+        raise unwritable(output, error) from error
 
 
 def _check_free(output: Path, *, force: bool) -> None:
@@ -134,7 +124,7 @@ def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
                 if stage.exists():
                     shutil.rmtree(stage, ignore_errors=True)
     except OSError as error:
-        raise _unwritable(output, error) from error
+        raise unwritable(output, error) from error
 
 
 def tidied(output: Path) -> None:
@@ -148,7 +138,7 @@ def tidied(output: Path) -> None:
     except FileNotFoundError:
         pass  # it had made no directory
     except OSError as error:
-        raise _unwritable(output, error) from error
+        raise unwritable(output, error) from error
 
 
 def _tidy(output: Path) -> None:
@@ -168,28 +158,8 @@ def _refuse_other(*places: Path) -> None:
             raise WriteError("the output is in the way", Problem(str(path), what, "nothing", "remove it"))
 
 
-def _unwritable(output: Path, error: OSError) -> WriteError:
-    return WriteError(
-        "the output can't be written",
-        Problem(
-            str(error.filename or output),
-            error.strerror or str(error),
-            "a writable directory with room",
-            "check permissions and the disk, or choose another output",
-        ),
-    )
-
-
-def write_file(path: Path, data: bytes | Iterable[bytes]) -> None:
-    """Write a small file, given whole or in pieces, and flush it to the disk."""
-    with path.open("xb") as file:
-        file.writelines([data] if isinstance(data, bytes) else data)
-        file.flush()
-        os.fsync(file.fileno())
-
-
 def _publish(stage: Path, output: Path, old: Path, *, force: bool) -> None:
-    _sync_directory(stage)
+    sync_directory(stage)
     if old.exists():
         shutil.rmtree(old)
     if not output.exists():
@@ -206,7 +176,7 @@ def _publish(stage: Path, output: Path, old: Path, *, force: bool) -> None:
             old.rename(output)
             raise
         shutil.rmtree(old)
-    _sync_directory(output.parent)
+    sync_directory(output.parent)
 
 
 def _keep(path: Path, target: Path) -> None:
@@ -219,8 +189,8 @@ def _keep(path: Path, target: Path) -> None:
 def _foreign(output: Path) -> dict[str, str]:
     """Names in a directory that an earlier conversion did not write, or that changed since, and why."""
     try:
-        ours = claimed_files(output)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        ours = read_receipt(output).claimed_files()
+    except (OSError, ValueError):
         ours = {}  # no receipt, no claim
     foreign = {}
     for path in sorted(output.iterdir()):
@@ -228,48 +198,9 @@ def _foreign(output: Path) -> dict[str, str]:
             continue
         if path.name not in ours or path.is_symlink() or not path.is_file():
             foreign[path.name] = "not written by transcode"
-        elif not holds(path, ours[path.name]):
+        elif not consists_of(path, ours[path.name]):
             foreign[path.name] = "changed since transcode wrote it"
     return foreign
-
-
-def claimed_files(output: Path) -> dict[str, list[Piece]]:
-    """Each file of a directory's receipt as the pieces that it must consist of, in order.
-
-    Raises OSError, ValueError, KeyError, TypeError or AttributeError: there is no receipt, or it is none of ours.
-    """
-    if not (output / RECEIPT).is_file():  # a FIFO would be waited for
-        raise FileNotFoundError(errno.ENOENT, "no receipt", str(output / RECEIPT))
-    receipt: Any = strictjson.loads((output / RECEIPT).read_text(encoding="utf-8"))
-    tensors: dict[str, list[tuple[TensorSpec, str]]] = {file["file"]: [] for file in receipt["files"]}
-    for tensor in receipt["tensors"]:
-        spec = TensorSpec(tensor["name"], BY_NAME[tensor["dtype"]], tuple(tensor["shape"]))
-        tensors[tensor["file"]].append((spec, tensor["blake3"]))
-    files: dict[str, list[Piece]] = {}
-    for file in receipt["files"]:
-        name = file["file"]
-        if "blake3" in file:
-            files[name] = [(file["bytes"], file["blake3"])]
-        else:
-            (shard,) = lay_out([spec for spec, _ in tensors[name]], sys.maxsize)
-            digests = {spec.name: (spec.nbytes, digest) for spec, digest in tensors[name]}
-            header = (len(shard.header), blake3(shard.header).hexdigest())
-            files[name] = [header, *(digests[tensor] for tensor in shard.offsets)]
-    return files
-
-
-def holds(path: Path, pieces: list[Piece]) -> bool:
-    """Whether a file is these pieces and nothing more."""
-    if path.stat().st_size != sum(count for count, _ in pieces):
-        return False
-    with path.open("rb") as file:
-        for count, digest in pieces:
-            hasher = blake3()
-            for start in range(0, count, CHUNK):
-                hasher.update(file.read(min(CHUNK, count - start)))
-            if hasher.hexdigest() != digest:
-                return False
-    return True
 
 
 class BusyError(WriteError):
@@ -305,11 +236,3 @@ def locked(path: Path, output: Path) -> Iterator[None]:
     finally:
         if descriptor >= 0:
             os.close(descriptor)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

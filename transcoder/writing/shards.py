@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from blake3 import blake3
 
-from transcoder.errors import Problem, WriteError
+from transcoder.files.atomic import unwritable
 from transcoder.files.pagecache import forget, preallocate, start_writing, written_and_forgotten
-from transcoder.planning.budget import STREAMED
-from transcoder.planning.planner import Entry, Plan
+from transcoder.planning.budget import STREAMED_BYTES, portions, workspace_bytes
+from transcoder.planning.plan import Entry, Plan
 from transcoder.sources.open import Source
 from transcoder.writing.casting import CastCounts
 from transcoder.writing.stream import Digests, Stream, Workspace
@@ -55,25 +55,11 @@ def write_shards(plan: Plan, source: Source, directory: Path, progress: Progress
             if plan.options.page_cache == "drop":
                 forget(descriptors[shard.file], 0, shard.size)
     except OSError as error:
-        raise disk_error(directory, error) from error
+        raise unwritable(directory, error) from error
     finally:
         for descriptor in descriptors.values():
             os.close(descriptor)
     return written
-
-
-def disk_error(path: Path, error: OSError) -> WriteError:
-    """The error for what an operating system says about a path."""
-    where = error.filename or path
-    return WriteError(
-        "the output can't be written",
-        Problem(
-            str(where),
-            error.strerror or str(error),
-            "a writable directory with enough room",
-            "free room or choose another output; nothing was left under the output's name",
-        ),
-    )
 
 
 class _Writer:
@@ -86,8 +72,8 @@ class _Writer:
         self._targets: dict[str, str] = {}
         self._casts: dict[str, CastCounts] = {}
         self._digests = Digests()
-        self._portions = {entry.target.name: plan.portion(entry) for entry in plan.entries}
-        self._workspace_bytes = max((portion.nbytes for portion in self._portions.values()), default=0)
+        self._portions = portions(plan.recipes, plan.options)
+        self._workspace_bytes = workspace_bytes(self._portions)
         self._queue = iter(self._order())
 
     def _order(self) -> list[Entry]:
@@ -101,7 +87,7 @@ class _Writer:
         return sorted(
             self._plan.entries,
             key=lambda entry: (
-                -(entry.target.nbytes if entry.target.nbytes > long else 0),
+                -(entry.recipe.target.nbytes if entry.recipe.target.nbytes > long else 0),
                 turn[entry.file],
                 entry.offset,
             ),
@@ -117,7 +103,7 @@ class _Writer:
                 self._stop.set()
         for future in futures:
             future.result()
-        names = [entry.target.name for entry in self._plan.entries]
+        names = [entry.recipe.target.name for entry in self._plan.entries]
         return Written(
             {name: self._targets[name] for name in names},
             dict(sorted(self._digests.of.items())),
@@ -134,9 +120,9 @@ class _Writer:
                 return
 
     def _convert(self, entry: Entry, workspace: Workspace) -> None:
-        target = entry.target
+        target = entry.recipe.target
         portion = self._portions[target.name]
-        stream = Stream(entry, self._source, workspace, self._digests, portion)
+        stream = Stream(entry.recipe, self._source, workspace, self._digests, portion)
         hasher = None if stream.unchanged else blake3()
         file = _Region(self._descriptors[entry.file], entry.offset, drop=self._plan.options.page_cache == "drop")
         with workspace.take(min(portion.panel, target.elements), target.dtype) as buffer:
@@ -145,10 +131,10 @@ class _Writer:
                 stream.read(start, out)
                 data = out.view(np.uint8).data
                 # In pieces that stay in the cache from being hashed to being written.
-                for at in range(0, len(data), STREAMED):
+                for at in range(0, len(data), STREAMED_BYTES):
                     if self._stop.is_set():
                         return
-                    piece = data[at : at + STREAMED]
+                    piece = data[at : at + STREAMED_BYTES]
                     if hasher is not None:
                         hasher.update(piece)
                     file.append(piece)
@@ -162,7 +148,7 @@ class _Writer:
             self._casts[target.name] = stream.counts
 
     def _forget_sources(self, entry: Entry) -> None:
-        for spec in entry.sources:
+        for spec in entry.recipe.sources:
             if (extent := self._source.extent(spec.name)) is not None:
                 extent.file.forget(extent.offset, spec.nbytes)
 

@@ -19,8 +19,8 @@ from blake3 import blake3
 from numpy.typing import NDArray
 
 from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose, ZeroRows, infer
-from transcoder.planning.budget import ALIGNED, LINE, TILE_BYTES, Portion
-from transcoder.planning.planner import Entry
+from transcoder.planning.budget import ALIGNMENT, CACHE_LINE_ELEMENTS, TILE_BYTES, Portion
+from transcoder.planning.recipe import Recipe
 from transcoder.sources.base import Extent
 from transcoder.sources.open import Source
 from transcoder.tensors import BY_NAME, DType
@@ -36,8 +36,8 @@ class Workspace:
     """One thread's buffers: a stack carved from memory that is allocated once."""
 
     def __init__(self, nbytes: int) -> None:
-        memory = np.empty(nbytes + ALIGNED, np.uint8)
-        self._memory = memory[-memory.ctypes.data % ALIGNED :]
+        memory = np.empty(nbytes + ALIGNMENT, np.uint8)
+        self._memory = memory[-memory.ctypes.data % ALIGNMENT :]
         self._used = 0
 
     @contextmanager
@@ -47,7 +47,7 @@ class Workspace:
         end = start + count * dtype.size
         if end > len(self._memory):
             raise AssertionError("a workspace smaller than the plan's sum")
-        self._used = end + -end % ALIGNED
+        self._used = end + -end % ALIGNMENT
         try:
             yield self._memory[start:end].view(dtype.numpy)
         finally:
@@ -77,10 +77,10 @@ class Node:
         return math.prod(self.shape)
 
 
-def tree(entry: Entry) -> Node:
+def tree(recipe: Recipe) -> Node:
     """The tree that computes an entry."""
-    nodes = tuple(Node(spec.dtype, spec.shape, None, (), spec.name) for spec in entry.sources)
-    for op in _casts_first(entry.ops):
+    nodes = tuple(Node(spec.dtype, spec.shape, None, (), spec.name) for spec in recipe.sources)
+    for op in _casts_first(recipe.ops):
         specs = infer(op, tuple((node.dtype, node.shape) for node in nodes))
         groups = [nodes] if isinstance(op, (Concat, Fill)) else [(node,) for node in nodes]
         nodes = tuple(Node(*spec, op, group) for spec, group in zip(specs, groups, strict=True))
@@ -100,16 +100,18 @@ def _casts_first(ops: tuple[Op, ...]) -> tuple[Op, ...]:
 class Stream:
     """Reads one entry's elements in order, hashing each source variable as its bytes pass."""
 
-    def __init__(self, entry: Entry, source: Source, workspace: Workspace, digests: Digests, portion: Portion) -> None:
+    def __init__(
+        self, recipe: Recipe, source: Source, workspace: Workspace, digests: Digests, portion: Portion
+    ) -> None:
         self._source = source
         self._workspace = workspace
         self._strip = portion.strip
-        self.root = tree(entry)
+        self.root = tree(recipe)
         self.counts = CastCounts()
-        self._hashers = {spec.name: blake3() for spec in entry.sources}
+        self._hashers = {spec.name: blake3() for spec in recipe.sources}
         # A variable whose bytes do not pass once and in order is hashed, and by that verified, first.
         if not _in_order(self.root, portion.panel, portion.strip):
-            for spec in entry.sources:
+            for spec in recipe.sources:
                 if spec.name not in digests.of:
                     self._hash_whole(spec.name, spec.nbytes)
                     self._conclude(digests, spec.name)
@@ -209,7 +211,7 @@ class Stream:
                 self._fill(node, start + i * row, piece)
             return
         rows = self._strip // row
-        rows = min(len(out), rows - rows % LINE if rows > LINE else rows)
+        rows = min(len(out), rows - rows % CACHE_LINE_ELEMENTS if rows > CACHE_LINE_ELEMENTS else rows)
         with self._workspace.take(rows * row, node.dtype) as strip:
             for at in range(0, len(out), rows):
                 piece = out[at : at + rows]

@@ -1,4 +1,4 @@
-"""What a batch asks of where it writes: a disk (disk.py), or a file system of fsspec (bucket.py)."""
+"""The interface of a batch's destination: a disk (disk.py), or an object store through fsspec (bucket.py)."""
 
 from __future__ import annotations
 
@@ -9,105 +9,89 @@ from typing import Protocol
 from transcoder.batching.record import Digests, Record
 
 HOME = ".transcode-batch"  # below OUT: records, locks, and the list of items
-LISTED = "items.json"  # what the last batch was to do
+LISTED = "items.json"  # the items of the last batch
 
 
-class Place(Protocol):
-    """An OUT: outputs by the names of their items, a record for each, and small files."""
+class Destination(Protocol):
+    """An OUT: one output and one record for each item, by name, and small files."""
 
-    def shown(self, name: str) -> str:
-        """An output as messages call it."""
+    def display_name(self, name: str) -> str:
+        """Return the name of an output for messages."""
         ...
 
     def local(self, name: str) -> Path | None:
-        """An output as a path, if it has one."""
+        """Return the path of an output, or None if it has none."""
         ...
 
     def locked(self, name: str) -> AbstractContextManager[None]:
-        """Be the only one at work on an item, where the place has locks.
+        """Lock an item, if the destination has locks.
 
-        Raises BusyError: another is; or WriteError.
+        Raises BusyError: another process holds the lock. WriteError.
         """
         ...
 
     def busy(self, name: str) -> bool:
-        """Whether somebody is at work on an item now, as far as the place can tell."""
+        """Whether a process works on an item now, as far as the destination can tell."""
         ...
 
-    def began(self) -> bool:
-        """Whether a batch has ever written here."""
+    def has_batches(self) -> bool:
+        """Whether any batch has written here."""
         ...
 
     def record(self, name: str) -> Record | None: ...
 
     def records(self) -> list[Record]:
-        """All records, by the names of their items."""
+        """Return all records, sorted by the names of their items."""
         ...
 
-    def keep(self, name: str, record: Record) -> None:
-        """Put a record in the place of the one before.
+    def save_record(self, name: str, record: Record) -> None:
+        """Replace the record of an item.
 
         Raises WriteError.
         """
         ...
 
     def get(self, name: str) -> bytes | None:
-        """A small file of a batch's own."""
+        """Return a small file of the batch, or None."""
         ...
 
     def put(self, name: str, data: bytes) -> None:
-        """Write a small file of a batch's own, whole or not at all.
+        """Write a small file of the batch, whole or not at all.
 
         Raises WriteError.
         """
         ...
 
-    def publish(self, name: str, data: bytes) -> str:
-        """Write a file beside the outputs, whole or not at all; returns where it is.
+    def write_file(self, name: str, data: bytes) -> str:
+        """Write a file beside the outputs, whole or not at all. Return its location.
 
         Raises WriteError.
         """
         ...
 
     def holds(self, record: Record, *, drop: bool = False) -> bool:
-        """Whether every file that was written is there, with the very bytes. `drop`: see hash_file."""
+        """Whether every file of a record is there, byte-identical. `drop`: see digest_of."""
         ...
 
     def staged(self, name: str, record: Record | None, *, force: bool, needed: int) -> AbstractContextManager[Path]:
-        """A directory to fill, which becomes the item's output when the block ends well.
+        """Yield a directory that becomes the item's output when the block succeeds.
 
-        What an earlier batch wrote is replaced, damaged or not. Raises WriteError: what lies there is not ours.
+        It replaces what an earlier batch wrote, damaged or not. Raises WriteError: other files are in the way.
         """
         ...
 
-    def stored(self, name: str) -> Digests:
-        """What the place itself says identifies the content of an output's files, if it says anything."""
+    def stored_digests(self, name: str) -> Digests:
+        """Return the destination's own content identifiers of an output's files, if it has any."""
         ...
 
-    def buried(self, name: str, record: Record) -> None:
-        """Record the failure of an item whose worker died, and remove what it left half made."""
+    def record_death(self, name: str, record: Record) -> None:
+        """Record the failure of an item whose worker died, and remove its partial output."""
         ...
 
-    def tidied(self, name: str) -> None:
-        """Remove what an item whose worker was stopped left half made, unless somebody else is at it."""
+    def clean_up(self, name: str) -> None:
+        """Remove the partial output of a stopped worker, unless another process works on the item."""
         ...
 
-    def hidden(self, name: str) -> tuple[Path, ...]:
-        """The output and its siblings while it is made: no part of a source that they lie beside."""
+    def reserved_paths(self, name: str) -> tuple[Path, ...]:
+        """Return the paths of an output and its partial siblings, which are no part of a source beside them."""
         ...
-
-
-def open_place(out: str) -> Place:
-    """The place of an OUT, a path or a URL.
-
-    Raises UsageError: a URL that can't be written to.
-    """
-    from transcoder.sources.remote.path import is_url
-
-    if is_url(out) and not out.startswith("file://"):
-        from transcoder.batching.destination.bucket import Bucket
-
-        return Bucket.at(out)
-    from transcoder.batching.destination.disk import Disk
-
-    return Disk(Path(out.removeprefix("file://")))

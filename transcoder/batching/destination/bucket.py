@@ -1,4 +1,4 @@
-"""OUT on what fsspec opens: an object store. An object is whole or not there; an output of several is not so.
+"""A destination in an object store, through fsspec. An object is whole or not there; an output of several is not so.
 
 An output is made and validated in a local directory and then uploaded, its receipt last and that of the output before
 it removed first: where there is no receipt, the output is not whole. There are no locks: two batches on one OUT
@@ -17,14 +17,14 @@ from typing import Any
 
 from blake3 import blake3
 
+from transcoder.artifacts import RECEIPT
 from transcoder.batching.destination.base import HOME
 from transcoder.batching.record import Digests, Record, encoded, parse_record, record_name
-from transcoder.errors import Problem, UsageError, WriteError
+from transcoder.errors import Problem, UsageError, WriteError, install
 from transcoder.sources.remote.filesystem import identity
 from transcoder.sources.remote.retry import redacted
-from transcoder.writing.directory import RECEIPT
 
-WEAK = frozenset({"size", "mtime", "LastModified", "last_modified", "updated"})  # alone they prove no content
+WEAK = frozenset({"size", "mtime", "LastModified", "last_modified", "updated"})  # alone they identify no content
 
 
 @dataclass(frozen=True)
@@ -44,12 +44,16 @@ class Bucket:
         except Exception as error:
             raise UsageError(
                 "the output can't be written to",
-                Problem(redacted(url), redacted(f"{type(error).__name__}: {error}"), "a URL that fsspec writes to",
-                        "pip install 'weight-transcoder[remote]' and the package of its kind, or write to a disk"),
-            ) from None  # fmt: skip
+                Problem(
+                    redacted(url),
+                    redacted(f"{type(error).__name__}: {error}"),
+                    "a URL that fsspec writes to",
+                    f"{install('remote')} and the fsspec package of this protocol, or write to a disk",
+                ),
+            ) from None
         return cls(files, str(top).rstrip("/"), redacted(url).rstrip("/"))
 
-    def shown(self, name: str) -> str:
+    def display_name(self, name: str) -> str:
         return f"{self.url}/{name}"
 
     def local(self, name: str) -> Path | None:
@@ -62,7 +66,7 @@ class Bucket:
     def busy(self, name: str) -> bool:
         return False
 
-    def began(self) -> bool:
+    def has_batches(self) -> bool:
         return bool(self._names(f"{self.top}/{HOME}"))
 
     # Records
@@ -79,7 +83,7 @@ class Bucket:
         known = [record for data in found if data is not None and (record := parse_record(data)) is not None]
         return sorted(known, key=lambda record: str(record.item["name"]))
 
-    def keep(self, name: str, record: Record) -> None:
+    def save_record(self, name: str, record: Record) -> None:
         self.put(self._record(name), encoded(record))
 
     def get(self, name: str) -> bytes | None:
@@ -92,7 +96,7 @@ class Bucket:
     def put(self, name: str, data: bytes) -> None:
         self._write(f"{HOME}/{name}", data)
 
-    def publish(self, name: str, data: bytes) -> str:
+    def write_file(self, name: str, data: bytes) -> str:
         self._write(name, data)
         return f"{self.url}/{name}"
 
@@ -105,7 +109,7 @@ class Bucket:
 
     def holds(self, record: Record, *, drop: bool = False) -> bool:
         name = str(record.item["name"])
-        now = self.stored(name)
+        now = self.stored_digests(name)
         return bool(record.outputs) and all(
             now.get(file) == record.stored.get(file, "") if record.stored.get(file) else self._same(name, file, digest)
             for file, digest in record.outputs.items()
@@ -117,7 +121,7 @@ class Bucket:
         except FileNotFoundError:
             return False
 
-    def stored(self, name: str) -> Digests:
+    def stored_digests(self, name: str) -> Digests:
         found: Digests = {}
         try:
             entries = self.files.ls(f"{self.top}/{name}", detail=True)
@@ -135,17 +139,26 @@ class Bucket:
         there = self._names(f"{self.top}/{name}")
         if there and record is None and RECEIPT not in there and not force:
             raise WriteError(
-                "the output holds files that are not ours",
-                Problem(self.shown(name), ", ".join(sorted(there)[:8]), "nothing, or what a batch wrote",
-                        "choose another output, or pass --force"),
-            )  # fmt: skip
+                "the output directory contains other files",
+                Problem(
+                    self.display_name(name),
+                    ", ".join(sorted(there)[:8]),
+                    "nothing, or the output of a batch",
+                    "choose another output, or pass --force",
+                ),
+            )
         stage = Path(tempfile.mkdtemp(prefix="transcode-"))
         try:
             free = shutil.disk_usage(stage).free
             if free < needed:
                 raise WriteError(
-                    "not enough room on the disk",
-                    Problem(str(stage), f"{free} bytes free", f"{needed} bytes", "set TMPDIR to where there is room"),
+                    "not enough disk space",
+                    Problem(
+                        str(stage),
+                        f"{free} bytes free",
+                        f"{needed} bytes",
+                        "set TMPDIR to a directory with enough space",
+                    ),
                 )
             yield stage
             self._upload(name, stage, there, record)
@@ -163,14 +176,14 @@ class Bucket:
             for file in files:
                 self.files.put_file(str(stage / file), f"{self.top}/{name}/{file}")
 
-    def buried(self, name: str, record: Record) -> None:
+    def record_death(self, name: str, record: Record) -> None:
         before = self.record(name)
-        self.keep(name, replace(record, outputs=before.outputs, stored=before.stored) if before else record)
+        self.save_record(name, replace(record, outputs=before.outputs, stored=before.stored) if before else record)
 
-    def tidied(self, name: str) -> None:
-        pass  # an output without a receipt is replaced by whoever does the item next
+    def clean_up(self, name: str) -> None:
+        pass  # the next conversion replaces an output without a receipt
 
-    def hidden(self, name: str) -> tuple[Path, ...]:
+    def reserved_paths(self, name: str) -> tuple[Path, ...]:
         return ()
 
     def _names(self, directory: str) -> set[str]:
@@ -181,14 +194,13 @@ class Bucket:
 
     @contextmanager
     def _refusing(self, name: str) -> Iterator[None]:
-        """What a store says against being written to, as a WriteError."""
+        """Raise what the store reports as a WriteError."""
         try:
             yield
         except WriteError:
             raise
         except Exception as error:
-            raise WriteError(
-                "the output can't be written",
-                Problem(self.shown(name), redacted(f"{type(error).__name__}: {error}"), "a place that can be written",
-                        "check the URL, the credentials and what they may write"),
-            ) from error  # fmt: skip
+            found = redacted(f"{type(error).__name__}: {error}")
+            remedy = "check the URL, the credentials and what they may write"
+            problem = Problem(self.display_name(name), found, "a writable object store", remedy)
+            raise WriteError("the output can't be written", problem) from error

@@ -1,35 +1,37 @@
-"""OUT on a disk: where records, locks and outputs lie, and what of an output is still as it was written."""
+"""A destination on a disk: where records, locks and outputs are, and which outputs are unchanged."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from transcoder.artifacts import RECEIPT
 from transcoder.batching.destination.base import HOME
-from transcoder.batching.record import Digests, Record, encoded, hash_file, parse_record, record_name
+from transcoder.batching.record import Digests, Record, encoded, parse_record, record_name
 from transcoder.errors import Problem, WriteError
-from transcoder.writing.directory import RECEIPT, check_free, locked, places, staged, tidied
+from transcoder.files.atomic import unwritable, write_whole
+from transcoder.files.digests import digest_of
+from transcoder.writing.directory import check_free, locked, places, staged, tidied
 
 
 @dataclass(frozen=True)
 class Disk:
-    """A directory that a batch writes to. `top` need not exist yet."""
+    """A directory that a batch writes to. `top` may not exist yet."""
 
     top: Path
 
     def output(self, name: str) -> Path:
         return self.top / name
 
-    def shown(self, name: str) -> str:
+    def display_name(self, name: str) -> str:
         return str(self.top / name)
 
     def local(self, name: str) -> Path | None:
         return self.top / name
 
-    def began(self) -> bool:
+    def has_batches(self) -> bool:
         return (self.top / HOME).is_dir()
 
     @contextmanager
@@ -38,7 +40,7 @@ class Disk:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise _refused(path.parent, error) from error
+            raise unwritable(path.parent, error) from error
         with locked(path, self.output(name)):
             yield
 
@@ -66,24 +68,20 @@ class Disk:
         found = [parse_record(path.read_bytes()) for path in (self.top / HOME / "items").glob("*.json")]
         return sorted((record for record in found if record), key=lambda record: str(record.item["name"]))
 
-    def keep(self, name: str, record: Record) -> None:
-        # Not flushed to the disk: to lose one costs doing the item again.
+    def save_record(self, name: str, record: Record) -> None:
+        # Not flushed to the disk: a lost record costs one more conversion.
         self.put(f"items/{record_name(name)}.json", encoded(record))
 
     def put(self, name: str, data: bytes) -> None:
-        self.publish(f"{HOME}/{name}", data)
+        self.write_file(f"{HOME}/{name}", data)
 
-    def publish(self, name: str, data: bytes) -> str:
+    def write_file(self, name: str, data: bytes) -> str:
         path = self.top / name
-        partial = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            partial.write_bytes(data)
-            partial.replace(path)
+            write_whole(path, data, durable=False)
         except OSError as error:
-            with suppress(OSError):
-                partial.unlink(missing_ok=True)
-            raise _refused(path, error) from error
+            raise unwritable(path, error) from error
         return str(path)
 
     def get(self, name: str) -> bytes | None:
@@ -104,10 +102,14 @@ class Disk:
         for above in output.relative_to(self.top).parents:
             if (self.top / above / RECEIPT).exists():
                 raise WriteError(
-                    "the output would lie inside another",
-                    Problem(str(output), f"a converted model in {self.top / above}", "outputs beside each other",
-                            "remove that one or choose another output"),
-                )  # fmt: skip
+                    "the output is inside another output",
+                    Problem(
+                        str(output),
+                        f"a converted model in {self.top / above}",
+                        "outputs that do not contain each other",
+                        "remove that model, or choose another output",
+                    ),
+                )
         if record is not None and not force:
             try:
                 check_free(output, force=False)
@@ -116,42 +118,34 @@ class Disk:
         return staged(output, force=force, needed=needed)
 
     def _clear(self, output: Path, record: Record) -> None:
-        """Remove what an earlier batch wrote and is damaged; all of it, where the receipt can't vouch for the rest."""
+        """Remove the damaged files of an earlier output; all of its files, if the receipt itself is damaged."""
         whole = self._is(output / RECEIPT, record.outputs.get(RECEIPT, ""))
         for file, digest in record.outputs.items():
             try:
                 if not (whole and self._is(output / file, digest)):
                     (output / file).unlink(missing_ok=True)
             except OSError as error:
-                raise _refused(output / file, error) from error
+                raise unwritable(output / file, error) from error
 
     @staticmethod
     def _is(path: Path, digest: str, *, drop: bool = False) -> bool:
         try:
-            return not path.is_symlink() and hash_file(path, drop=drop) == digest
+            return not path.is_symlink() and digest_of(path, drop=drop).blake3 == digest
         except OSError:
             return False
 
-    def stored(self, name: str) -> Digests:
+    def stored_digests(self, name: str) -> Digests:
         return {}
 
-    def buried(self, name: str, record: Record) -> None:
-        with suppress(WriteError), self.locked(name):  # if another batch is at it by now, it is that one's
+    def record_death(self, name: str, record: Record) -> None:
+        with suppress(WriteError), self.locked(name):  # a batch that holds the lock now owns the item
             before = self.record(name)
-            self.keep(name, replace(record, outputs=before.outputs if before else {}))
+            self.save_record(name, replace(record, outputs=before.outputs if before else {}))
             tidied(self.output(name))
 
-    def tidied(self, name: str) -> None:
+    def clean_up(self, name: str) -> None:
         with suppress(WriteError, OSError), self.locked(name):
             tidied(self.output(name))
 
-    def hidden(self, name: str) -> tuple[Path, ...]:
+    def reserved_paths(self, name: str) -> tuple[Path, ...]:
         return places(self.output(name))
-
-
-def _refused(path: Path, error: OSError) -> WriteError:
-    return WriteError(
-        "the output can't be written",
-        Problem(str(error.filename or path), error.strerror or str(error), "a writable directory with room",
-                "check permissions and the disk, or choose another output"),
-    )  # fmt: skip

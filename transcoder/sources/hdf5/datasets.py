@@ -24,7 +24,7 @@ from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Extent, Location, RangeFile, damaged, read_swapped, truncated
 from transcoder.sources.hdf5.file import attribute, opened
 from transcoder.sources.hdf5.probe import probe
-from transcoder.sources.magic import HDF5_MAGIC
+from transcoder.sources.magic import HDF5 as SIGNATURE
 from transcoder.tensors import BY_NAME, BY_NUMPY, MOST_AXES, DType, TensorSpec
 
 DEEPEST = 32
@@ -119,8 +119,8 @@ class HDF5:
 
     def _not_hdf5(self, error: OSError) -> SourceError:
         with self._file:
-            length = len(HDF5_MAGIC)
-            magic = self._file.size >= length and self._file.read(self._base, length, "the signature") == HDF5_MAGIC
+            length = len(SIGNATURE.data)
+            magic = self._file.size >= length and self._file.read(self._base, length, "the signature") == SIGNATURE.data
         return SourceError(
             f"{self.path.name} is damaged" if magic else f"{self.path.name} is not an HDF5 file",
             Problem(

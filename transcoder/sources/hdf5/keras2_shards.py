@@ -15,7 +15,6 @@ from transcoder.sources.names import stripped
 from transcoder.sources.shard_index import check_shards, read_index
 from transcoder.tensors import TensorSpec
 
-INDEX = "tf_model.h5.index.json"
 CHUNK = 1 << 20
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::.*)?://")  # with ::, one file system of fsspec within another
 MOST_ENTRIES = 1000  # of a directory: each file of one is asked for its first bytes
-INSTALL = "pip install 'weight-transcoder[remote]'"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,129 @@
+"""What commands print: JSON for machines, text and tables for people, and progress bars on stderr.
+
+rich takes as long to import as h5py. It is imported only where a table or a bar is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import textwrap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import StringIO
+from typing import TYPE_CHECKING
+
+import click
+
+from transcoder.errors import printable
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
+
+Advance = Callable[[int, int], None]
+PIPE_WIDTH = 240  # columns of text that does not go to a terminal
+
+
+def echo_result(as_json: bool, data: object, text: Callable[[], RenderableType]) -> None:
+    """Print a result: `data` as JSON, or what `text` returns."""
+    if as_json:
+        echo_json(data)
+    else:
+        rendered = text()
+        echo(rendered if isinstance(rendered, str) else to_text(rendered))
+
+
+def echo_json(data: object) -> None:
+    """Print an object as JSON."""
+    from transcoder.files.strictjson import pieces
+
+    echo("".join(pieces(data)))
+
+
+def echo(text: str) -> None:
+    """Print to stdout. A reader that closed its end is no error, and changes no exit code."""
+    try:
+        # A file's name may hold bytes that are no text. In JSON the escape means the same name.
+        click.echo(text.encode("utf-8", "backslashreplace").decode())
+    except BrokenPipeError:
+        # Without this, Python reports the closed pipe again when it flushes stdout at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def progress(what: str, *, enabled: bool) -> Iterator[Advance | None]:
+    """Show a bar on stderr with rate and time left. In a pipe it shows nothing."""
+    if not enabled or not sys.stderr.isatty():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        DownloadColumn,
+        Progress,
+        TextColumn,
+        TimeRemainingColumn,
+        TransferSpeedColumn,
+    )
+
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    ) as bars:
+        task = bars.add_task(what, total=None)
+
+        def advance(count: int, total: int) -> None:
+            bars.update(task, advance=count, total=total)
+
+        yield advance
+
+
+def to_text(rendered: RenderableType) -> str:
+    """Return rich's text: for a terminal in its width and colours, for a pipe in whole lines without padding."""
+    from rich.console import Console
+
+    console = Console(highlight=False)
+    if console.is_terminal:
+        with console.capture() as captured:
+            console.print(rendered)
+        return captured.get().removesuffix("\n")
+    text = StringIO()
+    Console(file=text, highlight=False, width=PIPE_WIDTH).print(rendered)
+    return "\n".join(line.rstrip() for line in text.getvalue().splitlines())
+
+
+def grid(*columns: str, right: Sequence[str] = ()) -> Table:
+    """Return a table without frames. Where it is too wide, names are folded and numbers are not."""
+    from rich.table import Table
+
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 2, 0, 0))
+    for column in columns:
+        if column in right:
+            table.add_column(column, justify="right", no_wrap=True)
+        else:
+            table.add_column(column, overflow="fold")
+    return table
+
+
+def facts(pairs: Sequence[tuple[str, str]]) -> str:
+    """Return names and values, one pair a line, wrapped to the terminal. A pipe gets longer lines."""
+    width = shutil.get_terminal_size().columns if sys.stdout.isatty() else PIPE_WIDTH
+    column = max(len(name) for name, _ in pairs) + 2
+    lines = []
+    for name, value in pairs:
+        first, *more = textwrap.wrap(printable(value), max(20, width - column), break_on_hyphens=False) or [""]
+        lines.append(click.style(name, bold=True) + " " * (column - len(name)) + first)
+        lines += [" " * column + line for line in more]
+    return "\n".join(lines)
+
+
+def shape_text(shape: Sequence[int]) -> str:
+    """Return a shape for people: "768 x 3072"."""
+    return " x ".join(map(str, shape)) or "scalar"
