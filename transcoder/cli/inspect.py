@@ -10,7 +10,7 @@ import click
 
 from transcoder.cli.options import contain_option, guide, output_options, source_argument
 from transcoder.cli.process import limit_blas_threads
-from transcoder.cli.terminal import echo_result, facts, grid, shape_text
+from transcoder.cli.terminal import Words, echo_result, facts, grid, shape_text
 from transcoder.errors import printable
 
 if TYPE_CHECKING:
@@ -74,7 +74,7 @@ def _table(source: Source) -> RenderableType:
         spec, extent = specs[name], source.extent(name)
         note = "  (not a weight)" if is_training_state(name) else ""
         offset = str(extent.offset) if extent else "-"
-        table.add_row(Text(name + note), spec.dtype.name, shape_text(spec.shape), f"{spec.nbytes:,}", offset)
+        table.add_row(Words(name + note), spec.dtype.name, shape_text(spec.shape), f"{spec.nbytes:,}", offset)
     summary = facts(
         [
             ("path", str(source.path)),

@@ -10,7 +10,7 @@ import click
 
 from transcoder.cli.card import ask_for_metadata
 from transcoder.cli.options import directory_argument, guide, output_options, repository_options
-from transcoder.cli.terminal import echo_json, echo_result, grid
+from transcoder.cli.terminal import Words, echo_json, echo_result, grid
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -65,7 +65,7 @@ def _listing(publication: Publication) -> RenderableType:
 
     table = grid("file", "bytes", "in the repository", right=("bytes",))
     for item in publication.items:
-        table.add_row(Text(item.name), f"{item.size:,}", publication.change(item))
+        table.add_row(Words(item.name), f"{item.size:,}", publication.change(item))
     parts: list[RenderableType] = [table, ""]
     parts += [Text(f"not uploaded: {name} ({why})") for name, why in publication.left.items()]
     parts += [Text(f"{each.code} warning  {each.file}: {each.what} ({each.found})") for each in publication.warnings]

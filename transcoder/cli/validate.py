@@ -18,7 +18,7 @@ from transcoder.cli.options import (
     source_argument,
 )
 from transcoder.cli.process import limit_blas_threads
-from transcoder.cli.terminal import echo_result, grid, progress
+from transcoder.cli.terminal import Words, echo_result, grid, progress
 from transcoder.errors import VALIDATION_FAILED, printable
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def _table(report: Report) -> RenderableType:
 
     table = grid("level", "verdict", "what was compared")
     for level in report.levels:
-        table.add_row(level.name, Text(level.verdict, style=STYLES[level.verdict]), Text(level.summary))
+        table.add_row(level.name, Words(level.verdict, style=STYLES[level.verdict]), Words(level.summary))
     parts: list[RenderableType] = [table]
     for level in report.levels:
         if level.rows:
@@ -90,9 +90,8 @@ def _table(report: Report) -> RenderableType:
 
 
 def _level_table(level: Level) -> Table:
-    from rich.text import Text
 
     table = grid(*level.columns, right=level.columns[1:])
     for row in level.rows:
-        table.add_row(*(Text(f"{cell:.2e}" if isinstance(cell, float) else str(cell)) for cell in row))
+        table.add_row(*(Words(f"{cell:.2e}" if isinstance(cell, float) else str(cell)) for cell in row))
     return table
