@@ -69,7 +69,7 @@ def cli() -> None:
     """Convert TensorFlow and Keras checkpoints into safetensors that PyTorch loads, with proof
 
     SRC is a file, a directory, a checkpoint prefix, or the URL of one of these (https://, hf://, s3://, gs://).
-    Conversion needs neither TensorFlow nor torch.
+    Conversion needs neither TensorFlow nor torch. -v can stand before or after the command.
     """
 
 
