@@ -179,7 +179,7 @@ def test_the_first_screen_of_the_readme_fits() -> None:
 
 
 def test_the_first_block_of_the_readme_stops_at_a_failure() -> None:
-    """tools/try_readme runs the block, and a user pastes it: one command, chained."""
+    """tools/docs/try_readme.sh runs the block, and a user pastes it: one command, chained."""
     text = (ROOT / "README.md").read_text(encoding="utf-8").partition("<!-- first -->\n")[2]
     match = BLOCK.match(text)
     assert match
