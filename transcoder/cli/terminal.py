@@ -28,7 +28,7 @@ Advance = Callable[[int, int], None]
 PIPE_WIDTH = 240  # columns of text that does not go to a terminal
 
 _SPACES = re.compile(r"\s+(?![kMGT]?B\b)")  # but not the one in "71.3 kB"
-_BREAKS = re.compile(r"(?<=[/.])(?=[^\W\d])|(?<=[a-z])(?=[A-Z])")  # where a name that is too long is broken
+_BREAKS = re.compile(r"(?<=[/.])(?=[^\W\d_])|(?<=[a-z])(?=[A-Z])")  # where a name that is too long is broken
 
 
 def echo_result(as_json: bool, data: object, text: Callable[[], RenderableType]) -> None:
