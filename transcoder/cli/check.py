@@ -15,7 +15,7 @@ from transcoder.errors import VALIDATION_FAILED, printable
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from transcoder.linter.check import Result
+    from transcoder.linter.check import CheckResult
 
 STYLES = {"error": "bold red", "warning": "yellow"}
 
@@ -38,7 +38,7 @@ def check(directory: Path, fix: bool, strict: bool, as_json: bool) -> None:
         sys.exit(VALIDATION_FAILED)
 
 
-def _findings(result: Result) -> RenderableType:
+def _findings(result: CheckResult) -> RenderableType:
     """Return the findings, errors first, and how many there are."""
     from rich.console import Group
     from rich.text import Text
