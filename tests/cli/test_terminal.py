@@ -22,8 +22,8 @@ from tests.support.paths import GOLDEN
 from tests.support.processes import program
 from transcoder import pipeline
 from transcoder.cli import entry as cli
-from transcoder.cli.terminal import Words, facts, grid, wrap_words
-from transcoder.errors import ISSUES
+from transcoder.cli.terminal import Words, facts, grid, wrap_lines, wrap_words
+from transcoder.errors import ISSUES, Problem
 
 MODEL = GOLDEN / "roberta-model"
 
@@ -174,6 +174,7 @@ def test_what_a_conversion_did_fits_the_terminal(columns: int, monkeypatch: pyte
     [
         ("", 10, [""]),
         ("two words", 5, ["two", "words"]),
+        ("two  spaces", 20, ["two  spaces"]),
         ("vocab.json (2.55 kB)", 16, ["vocab.json", "(2.55 kB)"]),
         ("encoder.layer.0.attention.self.query.weight", 24, ["encoder.layer.0.", "attention.self.query.", "weight"]),
         ("layer_._0/attention/self/kernel", 20, ["layer_._0/attention/", "self/kernel"]),
@@ -183,6 +184,18 @@ def test_what_a_conversion_did_fits_the_terminal(columns: int, monkeypatch: pyte
 )
 def test_only_a_word_longer_than_a_line_is_broken(text: str, width: int, lines: list[str]) -> None:
     assert wrap_words(text, width) == lines
+
+
+def test_an_error_is_wrapped_below_what_is_found() -> None:
+    problem = Problem("tf_model.h5", "a header that ends too early", "a header", "fetch the file again")
+    assert list(wrap_lines(problem.render(), 30)) == [
+        "  tf_model.h5",
+        "    found:  a header that ends",
+        "            too early",
+        "    wanted: a header",
+        "    remedy: fetch the file",
+        "            again",
+    ]
 
 
 @pytest.mark.parametrize("columns", [60, 80, 120])

@@ -14,7 +14,7 @@ import click
 from transcoder._version import __version__
 from transcoder.cli.options import verbose_option
 from transcoder.cli.process import exit_cleanly_on_signals, tune_garbage_collection
-from transcoder.cli.terminal import echo_json
+from transcoder.cli.terminal import echo_error, echo_json
 from transcoder.errors import (
     DOCS,
     EXIT_CODES,
@@ -106,6 +106,5 @@ def _json(name: str, code: int, summary: str) -> dict[str, object]:
 def _fail(as_json: bool, text: str, data: dict[str, object], code: int) -> None:
     if as_json:
         echo_json(data)
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(text, err=True)
+    echo_error(text)
     sys.exit(code)

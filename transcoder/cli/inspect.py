@@ -11,7 +11,6 @@ import click
 from transcoder.cli.options import contain_option, guide, output_options, source_argument
 from transcoder.cli.process import limit_blas_threads
 from transcoder.cli.terminal import Words, echo_result, facts, grid, shape_text
-from transcoder.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -86,7 +85,7 @@ def _table(source: Source) -> RenderableType:
     )
     parts: list[RenderableType] = [Text.from_ansi(summary), "", table]
     if source.not_tensors:
-        parts += ["", *(Text(printable(f"not a tensor: {name} ({what})")) for name, what in source.not_tensors.items())]
+        parts += ["", *(Words(f"not a tensor: {name} ({what})") for name, what in source.not_tensors.items())]
     return Group(*parts)
 
 
