@@ -116,10 +116,10 @@ def test_a_batch_finds_archives_and_damaged_ones(tmp_path: Path) -> None:
 
 def test_stored_arrays_have_a_byte_range_and_others_none() -> None:
     with open_source(CASE) as source:
-        found = {name: source.extent(name) is not None for name in source.specs}
+        found = {name: source.byte_range(name) is not None for name in source.specs}
     assert [name for name, lies in found.items() if not lies] == ["resnet/head/turned"]
     with open_source(GOLDEN / "containers" / "npz-compressed") as source:
-        assert all(source.extent(name) is None for name in source.specs)
+        assert all(source.byte_range(name) is None for name in source.specs)
 
 
 def test_what_is_no_array_of_numbers_is_said(tmp_path: Path) -> None:
@@ -236,10 +236,10 @@ def test_a_flipped_bit_in_numbers_or_header_is_found(compressed: bool, tmp_path:
 def test_a_flipped_bit_is_found_before_a_range_is_returned(tmp_path: Path) -> None:
     path = save(tmp_path / "w.npz")
     with open_source(path) as source:
-        extent = source.extent("a/kernel")
-    assert extent is not None
+        found = source.byte_range("a/kernel")
+    assert found is not None
     data = bytearray(path.read_bytes())
-    data[extent.offset] ^= 1
+    data[found.offset] ^= 1
     path.write_bytes(data)
     with open_source(path) as source, pytest.raises(SourceError, match="CRC-32"):
         source.read_into("a/kernel", 40, memoryview(bytearray(8)))

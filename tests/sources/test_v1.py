@@ -123,9 +123,9 @@ def test_a_flipped_weight_in_v1_ends_a_conversion_with_nothing_written(
 ) -> None:
     directory = copy("roberta-tf1-v1")
     with open_source(directory) as source:
-        extent = source.extent("roberta/pooler/dense/kernel")
-    assert extent is not None
-    flip(directory / "model.ckpt", extent.offset + 5, 0x10)
+        found = source.byte_range("roberta/pooler/dense/kernel")
+    assert found is not None
+    flip(directory / "model.ckpt", found.offset + 5, 0x10)
     refused(directory, "model.ckpt is damaged", "crc32c")
 
 

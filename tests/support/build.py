@@ -18,7 +18,7 @@ import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-from transcoder.sources.base import Closing, Extent, RangeFile
+from transcoder.sources.base import ByteRange, Closing, RangeFile
 from transcoder.tensors import BY_NAME, BY_NUMPY, DType, TensorSpec
 
 Array: TypeAlias = NDArray[Any]
@@ -60,11 +60,11 @@ class InMemory(Closing):
         path.write_bytes(b"".join(self.data.values()))
         self.file = RangeFile(path)
 
-    def extent(self, name: str) -> Extent | None:
+    def byte_range(self, name: str) -> ByteRange | None:
         if self.file is None:
             return None
         before = itertools.takewhile(lambda other: other != name, self.data)
-        return Extent(self.file, sum(len(self.data[other]) for other in before))
+        return ByteRange(self.file, sum(len(self.data[other]) for other in before))
 
     def files(self) -> tuple[Path, ...]:
         return ()

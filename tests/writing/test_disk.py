@@ -155,7 +155,7 @@ def test_a_byte_changed_in_a_checkpoint_is_found_with_any_budget(
     some = {key: arrays[key] for assignment in rules for key in assignment.sources}
     prefix = write_bundle(tmp_path / "model", some)
     with open_source(prefix) as source:
-        extent = source.extent(name)
+        extent = source.byte_range(name)
         assert extent is not None
         at = extent.offset + arrays[name].nbytes * 2 // 3
         with extent.path.open("r+b") as file:

@@ -27,7 +27,7 @@ S = TypeVar("S")
 
 
 @dataclass(frozen=True)
-class Extent:
+class ByteRange:
     """Where a variable's bytes lie contiguous, little-endian and in C order."""
 
     file: RangeFile
@@ -67,7 +67,7 @@ class Source(Protocol):
         """
         ...
 
-    def extent(self, name: str) -> Extent | None:
+    def byte_range(self, name: str) -> ByteRange | None:
         """Where the raw bytes lie, or None where they can't be taken as they are."""
         ...
 

@@ -19,7 +19,7 @@ from typing import IO
 
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.arrays.npy import Header, read_header
-from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, read_swapped
+from transcoder.sources.base import ByteRange, Closing, Location, RangeFile, damaged, read_swapped
 from transcoder.sources.checksums import Checksums
 from transcoder.sources.names import tidy
 from transcoder.sources.zips import DAMAGE, Member, check_crc, check_unpacked, member, pieces, unpack
@@ -150,7 +150,7 @@ class NumpyArchive(Closing):
             if header.descr[1:] == "V2":
                 found += ", perhaps bfloat16, which NumPy has not"
             raise self._unsupported(name, found, wanted, "save it as float32")
-        if header.fortran_order and sum(extent != 1 for extent in header.shape) > 1:
+        if header.fortran_order and sum(size != 1 for size in header.shape) > 1:
             raise self._unsupported(name, "axes in Fortran's order", "C's order", SAVE_AGAIN)
         return dtype, swapped
 
@@ -184,9 +184,9 @@ class NumpyArchive(Closing):
                 self._unpacked[array.key] = at
         reading.read_into(self._unpacked[array.key] + array.header + start, buffer, array.key)
 
-    def extent(self, name: str) -> Extent | None:
+    def byte_range(self, name: str) -> ByteRange | None:
         array = self._arrays[name]
-        return None if array.member.deflated or array.swapped else Extent(self._file, array.at)
+        return None if array.member.deflated or array.swapped else ByteRange(self._file, array.at)
 
     def files(self) -> tuple[Location, ...]:
         return (self.path,)

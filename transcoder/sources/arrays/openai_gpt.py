@@ -16,7 +16,7 @@ from transcoder.artifacts import GPT_SHAPES
 from transcoder.errors import Problem, SourceError
 from transcoder.files import strictjson
 from transcoder.sources.arrays.npy import read_header
-from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, in_order
+from transcoder.sources.base import ByteRange, Closing, Location, RangeFile, damaged, in_order
 from transcoder.tensors import BY_NAME, TensorSpec
 
 PIECE = re.compile(r"params_(\d{1,4})\.npy")
@@ -72,12 +72,12 @@ class OpenAIGPT(Closing):
             self._files[piece].read_into(where, buffer[done : done + count], name)
             done += count
 
-    def extent(self, name: str) -> Extent | None:
+    def byte_range(self, name: str) -> ByteRange | None:
         at, nbytes = self._at[name], self.specs[name].nbytes
         piece = bisect_right(self._starts, at) - 1
         if not nbytes or at + nbytes > self._starts[piece + 1]:
             return None
-        return Extent(self._files[piece], self._first[piece] + at - self._starts[piece])
+        return ByteRange(self._files[piece], self._first[piece] + at - self._starts[piece])
 
     def files(self) -> tuple[Location, ...]:
         return (self.path / GPT_SHAPES, *(file.path for file in self._files))

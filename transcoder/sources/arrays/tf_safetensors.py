@@ -14,7 +14,7 @@ from typing import Any
 
 from transcoder.errors import Problem, SourceError
 from transcoder.files import strictjson
-from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, truncated
+from transcoder.sources.base import ByteRange, Closing, Location, RangeFile, damaged, truncated
 from transcoder.sources.names import stripped
 from transcoder.sources.shard_index import check_shards, read_index
 from transcoder.tensors import BY_SAFETENSORS, MOST_AXES, TensorSpec
@@ -68,9 +68,9 @@ class TFSafetensors(Closing):
         place = self._places[name]
         place.file.read_into(place.offset + start, buffer, name, place.offset + self.specs[name].nbytes)
 
-    def extent(self, name: str) -> Extent | None:
+    def byte_range(self, name: str) -> ByteRange | None:
         place = self._places[name]
-        return Extent(place.file, place.offset)
+        return ByteRange(place.file, place.offset)
 
     def files(self) -> tuple[Location, ...]:
         shards = tuple(file.path for file in self._files)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from transcoder.errors import Problem, SourceError
 from transcoder.files import strictjson
-from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, read_small
+from transcoder.sources.base import ByteRange, Closing, Location, RangeFile, damaged, read_small
 from transcoder.sources.hdf5.datasets import HDF5, Dataset
 from transcoder.sources.shard_index import LARGEST
 from transcoder.sources.zips import DAMAGE, Member, check_unpacked, is_archive, member, pieces, unpack
@@ -146,9 +146,9 @@ class Keras3(Closing):
         shard, dataset = self._datasets[name]
         shard.read_into(dataset, start, buffer)
 
-    def extent(self, name: str) -> Extent | None:
+    def byte_range(self, name: str) -> ByteRange | None:
         shard, dataset = self._datasets[name]
-        return shard.extent(dataset)
+        return shard.byte_range(dataset)
 
     def files(self) -> tuple[Location, ...]:
         return tuple(dict.fromkeys((self.path, *(shard.path for shard in self._shards))))
