@@ -73,7 +73,7 @@ def test_the_raw_bytes_are_where_extent_says(case: str) -> None:
     wanted = truth(GOLDEN_CONTAINERS / case).values
     with open_source(GOLDEN_CONTAINERS / case) as source:
         for name, array in wanted.items():
-            if extent := source.extent(name):
+            if extent := source.byte_range(name):
                 assert extent.path in source.files()
                 with Path(str(extent.path)).open("rb") as file:
                     file.seek(extent.offset)

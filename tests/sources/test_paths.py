@@ -86,7 +86,7 @@ def test_where_nothing_is_found_the_error_says_what_is_there(tmp_path: Path) -> 
     refused(tmp_path, "an empty directory")
     (tmp_path / "pytorch_model.bin").write_bytes(b"PK")
     refused(tmp_path, "pytorch_model.bin", "tf_model.h5")
-    refused(tmp_path / "pytorch_model.bin", "none of them")
+    refused(tmp_path / "pytorch_model.bin", "an unrecognised file")
     refused(tmp_path / "nowhere", "does not exist")
     refused(tmp_path / ("x" * 5000))
     refused(tmp_path / "no\0where")

@@ -41,7 +41,9 @@ def shards_of(directory: Path) -> list[Path]:
 def test_a_missing_shard_is_named(case: str, copy: Callable[[str], Path], refused: Refused) -> None:
     directory = copy(case)
     shards_of(directory)[1].unlink()
-    refused(directory, shards_of(GOLDEN_CONTAINERS / case)[1].name, "no such file", "fetch or copy the missing shard")
+    refused(
+        directory, shards_of(GOLDEN_CONTAINERS / case)[1].name, "no such file", "download or copy the missing shard"
+    )
 
 
 @pytest.mark.parametrize("case", SHARDED)

@@ -1,4 +1,4 @@
-"""A source whose variables go by other names: those that a mapping has for them."""
+"""A source with renamed variables: they have the names of a mapping."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ from transcoder.errors import Problem, SourceError
 from transcoder.files import strictjson
 from transcoder.sources.base import ByteRange, Closing, Location, RangeFile, damaged, read_small
 from transcoder.sources.hdf5.datasets import HDF5, Dataset
-from transcoder.sources.shard_index import LARGEST
+from transcoder.sources.shard_index import MAX_INDEX_BYTES
 from transcoder.sources.zips import DAMAGE, Member, check_unpacked, is_archive, member, pieces, unpack
 from transcoder.tensors import TensorSpec
 
@@ -100,7 +100,7 @@ class Keras3(Closing):
     def _open_shards(self) -> None:
         """Shards of an index whose weight_map gives each layer's file, or the list of its files."""
         try:
-            contents = strictjson.loads(read_small(self.path, LARGEST))
+            contents = strictjson.loads(read_small(self.path, MAX_INDEX_BYTES))
             weight_map = contents.get("weight_map") if isinstance(contents, dict) else None
             if not isinstance(weight_map, dict):
                 raise ValueError("no weight_map")
