@@ -6,6 +6,8 @@ import fnmatch
 
 SINGLE = "model.safetensors"  # the weights, where one file holds them all
 INDEX = "model.safetensors.index.json"  # which shard holds which tensor
+H5_INDEX = "tf_model.h5.index.json"  # the same of transformers' sharded HDF5
+GPT_SHAPES = "params_shapes.json"  # of OpenAI's release of the first GPT
 CONFIG = "config.json"
 GENERATION_CONFIG = "generation_config.json"
 CARD = "README.md"  # the model card

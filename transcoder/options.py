@@ -1,22 +1,31 @@
-"""The knobs of a conversion, with the one home of their defaults and of how their values are read."""
+"""The options of a conversion: their defaults, how their values are parsed, and the request that carries them."""
 
 from __future__ import annotations
 
 import os
 import re
 from dataclasses import dataclass
+from os import PathLike
+from typing import TYPE_CHECKING, TypeAlias
 
 from transcoder.errors import Problem, UsageError
 
+if TYPE_CHECKING:
+    from transcoder.sources.base import Location
+
+AnyPath: TypeAlias = str | PathLike[str]
+
 DTYPES = ("keep", "float32", "float16", "bfloat16")
 MAX_SHARD_SIZE = "5GB"
-MEMORY = "32MB"  # more gains little from here on, see docs/benchmarks.md
-LEAST_MEMORY = 1_000_000
-OVERHEAD = 4_000_000
-A_THREAD = 10_000_000  # bytes, with fewer of which it reads so short runs that one thread alone is faster
-A_TENSOR = 5_000  # bytes that the source's and the plan's records of a tensor take
+MEMORY = "32MB"  # a larger limit gains little: see docs/benchmarks.md
 PAGE_CACHE = ("keep", "drop")
-MOST = 1 << 60
+
+MIN_MEMORY_BYTES = 1_000_000
+OVERHEAD_BYTES = 4_000_000
+THREAD_BYTES = 10_000_000  # with fewer, reads are so short that one thread alone is faster
+TENSOR_BYTES = 5_000  # that the source's and the plan's records of a tensor take
+MAX_THREADS = 4  # unless a user asks for more
+MAX_SIZE_BYTES = 1 << 60
 
 _UNITS = {"": 1, "B": 1}
 for _power, _letter in enumerate("KMGT", 1):
@@ -25,7 +34,15 @@ for _power, _letter in enumerate("KMGT", 1):
 
 @dataclass(frozen=True)
 class Options:
-    """How to convert. Sizes in bytes; `memory` bounds what the process takes beyond what it takes to start."""
+    """How to convert.
+
+    Attributes:
+        dtype: "keep", or the dtype to which floating tensors are cast.
+        max_shard_size: The maximum size of the tensors in one file, in bytes.
+        memory: The limit of the process's memory above its start, in bytes.
+        threads: The number of threads.
+        page_cache: "keep", or "drop" to evict files from the page cache as they are read and written.
+    """
 
     dtype: str
     max_shard_size: int
@@ -34,8 +51,29 @@ class Options:
     page_cache: str
 
     def buffers(self, tensors: int) -> int:
-        """The part of `memory` for all threads' buffers; the rest is for the threads and a plan of so many tensors."""
-        return max(self.memory - OVERHEAD - A_TENSOR * tensors, self.memory // 2)
+        """Return the part of `memory` for all threads' buffers. The rest is for threads and a plan of this size."""
+        return max(self.memory - OVERHEAD_BYTES - TENSOR_BYTES * tensors, self.memory // 2)
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a user asks for. A None takes what is found beside the weights.
+
+    Attributes:
+        source: The checkpoint.
+        options: How to convert.
+        config: The config.json of the model.
+        mapping: A mapping file, or the name of a shipped mapping.
+        architecture: The PyTorch class.
+        contain: Whether a separate process inspects HDF5 files first; None for remote sources only.
+    """
+
+    source: Location
+    options: Options
+    config: AnyPath | None = None
+    mapping: AnyPath | None = None
+    architecture: str | None = None
+    contain: bool | None = None
 
 
 def parse_options(
@@ -46,52 +84,54 @@ def parse_options(
     threads: int | None = None,
     page_cache: str = "keep",
 ) -> Options:
-    """Read the values that a user gave.
+    """Parse the values that a user gave, as `convert` describes them.
 
-    Raises UsageError with every one that is wrong.
+    Raises UsageError with every invalid value.
     """
     problems: list[Problem] = []
     if dtype not in DTYPES:
-        problems.append(Problem("dtype", repr(dtype), f"one of {', '.join(DTYPES)}", "pick one"))
+        problems.append(Problem("dtype", repr(dtype), f"one of {', '.join(DTYPES)}", "choose one"))
     shard = _size("max_shard_size", max_shard_size, 1, problems)
-    budget = _size("memory", memory, LEAST_MEMORY, problems)
+    limit = _size("memory", memory, MIN_MEMORY_BYTES, problems)
     if threads is None:
-        threads = max(1, min(4, available_cores(), budget // A_THREAD))
+        threads = max(1, min(MAX_THREADS, available_cores(), limit // THREAD_BYTES))
     if threads < 1:
-        problems.append(Problem("threads", str(threads), "at least 1", "leave it out to use the machine's cores"))
+        problems.append(Problem("threads", str(threads), "at least 1", "omit it to use the number of cores"))
     if page_cache not in PAGE_CACHE:
-        problems.append(Problem("page_cache", repr(page_cache), f"one of {', '.join(PAGE_CACHE)}", "pick one"))
+        problems.append(Problem("page_cache", repr(page_cache), f"one of {', '.join(PAGE_CACHE)}", "choose one"))
     if problems:
-        raise UsageError("an option's value can't be used", problems)
-    return Options(dtype, shard, budget, min(threads, budget // LEAST_MEMORY), page_cache)
+        raise UsageError("invalid option value", problems)
+    return Options(dtype, shard, limit, min(threads, limit // MIN_MEMORY_BYTES), page_cache)
 
 
 def available_cores() -> int:
-    """The cores that this process may use."""
+    """Return the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def parse_size(name: str, value: str | int) -> int:
-    """A size in bytes.
+    """Return a size in bytes, given as a number or as text such as "5GB". `name` is that of the option.
 
     Raises UsageError.
     """
     problems: list[Problem] = []
     size = _size(name, value, 1, problems)
     if problems:
-        raise UsageError("an option's value can't be used", problems)
+        raise UsageError("invalid option value", problems)
     return size
 
 
-def _size(name: str, value: str | int, least: int, problems: list[Problem]) -> int:
+def _size(name: str, value: str | int, minimum: int, problems: list[Problem]) -> int:
     match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([A-Za-z]*)", str(value).strip())
     unit = _UNITS.get(match[2].upper()) if match else None
     if match is None or unit is None:
         problems.append(Problem(name, repr(value), "a size such as 64MB, 512MiB or 5GB", "write a number and a unit"))
-        return least
+        return minimum
     number = float(match[1]) * unit
-    if not least <= number < MOST:
-        wanted = f"at least {least} bytes" if number < least else "a size that a machine can have"
-        problems.append(Problem(name, repr(value), wanted, "give more" if number < least else "give less"))
-        return least
+    if not minimum <= number < MAX_SIZE_BYTES:
+        wanted = f"at least {minimum} bytes" if number < minimum else f"less than {MAX_SIZE_BYTES} bytes"
+        problems.append(
+            Problem(name, repr(value), wanted, "pass a larger size" if number < minimum else "pass a smaller size")
+        )
+        return minimum
     return int(number)

@@ -1,129 +1,131 @@
-"""The pipeline: source + mapping + config.json -> plan -> output directory with its receipt."""
+"""Runs a conversion: opens the source, recognises its origin, plans, writes, and makes the receipt."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from os import PathLike
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from blake3 import blake3
 
 from transcoder._version import __version__
 from transcoder.artifacts import CONFIG, INDEX, RECEIPT, SINGLE
-from transcoder.errors import MappingError, PlanError, Problem
+from transcoder.errors import PlanError, Problem
 from transcoder.files.atomic import write_new
-from transcoder.mapping import (
-    Mapping,
-    Table,
-    architecture_names,
-    choose,
-    expand,
-    find_mappings,
-    load_mapping,
-    mapping_digest,
-)
-from transcoder.mapping.expressions import Value
-from transcoder.options import MAX_SHARD_SIZE, MEMORY, Options, parse_options
+from transcoder.mapping import Table, expand
+from transcoder.mapping.config_values import merge_config
+from transcoder.options import MAX_SHARD_SIZE, MEMORY, AnyPath, Request, parse_options
+from transcoder.origins.origin import Origin
+from transcoder.origins.transformers import recognise
+from transcoder.planning.hints import hints_for
 from transcoder.planning.layout import index_json
-from transcoder.planning.planner import Entry, Plan, make_plan
+from transcoder.planning.plan import Entry, Plan
+from transcoder.planning.planner import make_plan
 from transcoder.receipt import DroppedRecord, FileRecord, MappingRecord, Receipt, SourceRecord, TensorRecord
-from transcoder.repository.config import ModelConfig, find_config, read_config
-from transcoder.repository.sidecars import Sidecars, find_sidecars
-from transcoder.sources.names import is_training_state
 from transcoder.sources.open import Source, check_unchanged, open_source
-from transcoder.sources.remote.path import RemotePath, local_path, locate
+from transcoder.sources.remote.locate import local_path, locate
 from transcoder.sources.renamed import Renamed
-from transcoder.writing.directory import check_free, check_paths, places, staged
+from transcoder.writing.directory import check_free, check_paths, output_paths, staged
 from transcoder.writing.shards import Written, write_shards
 
-AnyPath = str | PathLike[str]
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Job:
-    """A conversion that is ready to run: everything is known, nothing is written."""
+    """A conversion that is ready to run: everything is known, nothing is written.
+
+    Attributes:
+        source: The open checkpoint, with the names that the mapping has for its variables.
+        origin: The configuration, the mapping and the small files.
+        table: The mapping, expanded for this architecture and configuration.
+        plan: What will be written.
+    """
 
     source: Source
-    config: ModelConfig
-    mapping: Mapping
+    origin: Origin
+    table: Table
     plan: Plan
-    sidecars: Sidecars
 
 
 @contextmanager
-def prepare(
-    source: AnyPath | RemotePath,
-    *,
-    mapping: AnyPath | None = None,
-    architecture: str | None = None,
-    config: AnyPath | None = None,
-    output: Path | None = None,
-    contain: bool | None = None,
-    options: Options,
-) -> Iterator[Job]:
-    """Open a source, find its config.json and mapping, and plan. The source is closed at the end of the block.
+def prepare(request: Request, output: Path | None = None) -> Iterator[Job]:
+    """Open a source, recognise its origin and plan. The source is closed at the end of the block.
 
-    `output` is where the result will go: should it lie beside the weights, it is no part of the source.
+    `output` is where the result will go. If it is beside the weights, it is not part of the source.
 
-    Raises SourceError, MappingError or PlanError.
+    Raises:
+        SourceError: The checkpoint can't be found or read.
+        MappingError: No mapping fits, or it is wrong.
+        PlanError: config.json is missing or unusable, or it and the variables do not fit together.
     """
-    with open_source(source, contain=contain) as own:
-        model = read_config(locate(config)) if config is not None else find_config(own.path)
-        names = model.architectures
-        rules, called = _mapping(mapping, model, architecture or next(iter(names), None), own)
-        opened = Renamed(own, called)
-        values = model.over(rules.config)
-        chosen = architecture or _only(names, model, list(architecture_names(rules)))
-        table = expand(rules, chosen, values)
-        rules = replace(rules, files=tuple(dict.fromkeys((*rules.files, *table.inner))))
+    with open_source(request.source, contain=request.contain) as source:
+        origin = recognise(source, request, output_paths(output) if output is not None else ())
+        renamed = Renamed(source, origin.names)
+        values = merge_config(origin.config.values, origin.mapping.config, str(origin.config.path))
+        table = expand(origin.mapping, origin.architecture, values)
         plan = make_plan(
-            opened.specs,
-            opened.not_tensors,
+            renamed.specs,
+            renamed.not_tensors,
             table,
-            mapping=rules.name,
-            mapping_digest=mapping_digest(rules),
-            options=options,
-            where=opened.path.name,
-            alternatives=_alternatives(rules, chosen, values),
-            inside=_inside(opened, rules, values),
+            request.options,
+            where=renamed.path.name,
+            hints=hints_for(renamed.specs, origin.mapping, origin.architecture, values),
         )
-        apart = (*opened.files(), *(places(output) if output is not None else ()))
-        yield Job(opened, model, rules, plan, find_sidecars(model.path.parent, apart))
-
-
-def _mapping(
-    given: AnyPath | None, model: ModelConfig, architecture: str | None, source: Source
-) -> tuple[Mapping, dict[str, str]]:
-    """The mapping, and the source's variables by the names that it has for them."""
-    candidates = [load_mapping(given)] if given is not None else find_mappings(model.model_type, architecture)
-    return choose(candidates, architecture, model.values, source.specs, str(model.path))
+        logger.info(
+            "plan: %d tensors, %d bytes, %d threads, buffers of at most %d bytes",
+            len(plan.entries),
+            plan.nbytes,
+            plan.options.threads,
+            plan.peak_bytes,
+        )
+        yield Job(renamed, origin, table, plan)
 
 
 def plan(
     source: AnyPath,
     *,
+    config: AnyPath | None = None,
     mapping: AnyPath | None = None,
     architecture: str | None = None,
-    config: AnyPath | None = None,
-    max_shard_size: str | int = MAX_SHARD_SIZE,
+    contain: bool | None = None,
     dtype: str = "keep",
+    max_shard_size: str | int = MAX_SHARD_SIZE,
     memory: str | int = MEMORY,
     threads: int | None = None,
-    contain: bool | None = None,
     page_cache: str = "keep",
 ) -> Plan:
-    """What `convert` would do with the same arguments. Writes nothing.
+    """Return what `convert` would do with the same arguments. Writes nothing.
 
-    Raises TranscodeError: the first step that fails, with all of its problems.
+    Args:
+        source: The checkpoint: a file, a directory or a checkpoint prefix, or the URL of one.
+        config: The config.json of the model. Default: the one beside the weights.
+        mapping: A mapping file, or the name of a shipped mapping. Default: the shipped mapping for the model_type of
+            config.json.
+        architecture: The PyTorch class. Default: the one that config.json names.
+        contain: Whether a separate process inspects HDF5 files first, in case libhdf5 crashes. Default: for remote
+            sources only.
+        dtype: "keep", or the dtype to which floating tensors are cast: "float32", "float16" or "bfloat16".
+        max_shard_size: The maximum size of the tensors in one file, in bytes or as text such as "5GB".
+        memory: The limit of all threads' buffers together, in bytes or as text such as "32MB".
+        threads: The number of threads. Default: the number of cores, at most 4, and one for each 10 MB of `memory`.
+        page_cache: "keep", or "drop" to evict files from the page cache as they are read and written.
+
+    Returns:
+        The plan: every tensor with its recipe and place, every file, and every variable that is dropped.
+
+    Raises:
+        UsageError: An option's value is invalid.
+        SourceError: The checkpoint can't be found or read.
+        MappingError: No mapping fits, or it is wrong.
+        PlanError: config.json is missing or unusable, or it and the variables do not fit together.
     """
     options = parse_options(
         dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads, page_cache=page_cache
     )
-    with prepare(
-        source, mapping=mapping, architecture=architecture, config=config, contain=contain, options=options
-    ) as job:
+    with prepare(Request(locate(source), options, config, mapping, architecture, contain)) as job:
         return job.plan
 
 
@@ -131,30 +133,51 @@ def convert(
     source: AnyPath,
     output: AnyPath,
     *,
+    config: AnyPath | None = None,
     mapping: AnyPath | None = None,
     architecture: str | None = None,
-    config: AnyPath | None = None,
-    max_shard_size: str | int = MAX_SHARD_SIZE,
+    contain: bool | None = None,
     dtype: str = "keep",
+    max_shard_size: str | int = MAX_SHARD_SIZE,
     memory: str | int = MEMORY,
     threads: int | None = None,
     page_cache: str = "keep",
     force: bool = False,
-    contain: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
     """Convert a TensorFlow checkpoint into a directory that PyTorch's from_pretrained loads.
 
-    `source` is a file, a directory or a checkpoint prefix, or the URL of one; `mapping` a file or a shipped
-    mapping's name; `architecture` a PyTorch class name, by default the one of config.json. Sizes are bytes or
-    text such as "5GB"; `memory` bounds what all `threads` take together, whatever the model's size. `dtype` "keep"
-    leaves every tensor as it is; another one casts the floating tensors. `page_cache` "drop" rids the system's page
-    cache of the files as they are read and written, for the sake of other programs. With `force`, files in
-    `output` that are not ours stay unless ours have the same name. `contain` is for what you do not trust: see
-    `open_source`. `progress` is called with (bytes written since the last call, bytes in all).
+    The output appears whole or not at all. Equal input and options give equal bytes, for every number of threads.
 
-    `output` appears whole or not at all, and holds equal bytes for equal input and options.
-    Raises TranscodeError: nothing was written then.
+    Args:
+        source: The checkpoint: a file, a directory or a checkpoint prefix, or the URL of one.
+        output: The directory to write. It must not exist, or contain only unchanged files of a conversion.
+        config: The config.json of the model. Default: the one beside the weights.
+        mapping: A mapping file, or the name of a shipped mapping. Default: the shipped mapping for the model_type of
+            config.json.
+        architecture: The PyTorch class. Default: the one that config.json names.
+        contain: Whether a separate process inspects HDF5 files first, in case libhdf5 crashes. Default: for remote
+            sources only.
+        dtype: "keep", or the dtype to which floating tensors are cast: "float32", "float16" or "bfloat16".
+        max_shard_size: The maximum size of the tensors in one file, in bytes or as text such as "5GB". A larger tensor
+            has a file of its own.
+        memory: The limit of all threads' buffers together, in bytes or as text such as "32MB". It does not depend on
+            the size of the model.
+        threads: The number of threads. Default: the number of cores, at most 4, and one for each 10 MB of `memory`.
+        page_cache: "keep", or "drop" to evict files from the page cache as they are read and written.
+        force: Whether `output` may contain other files. They are kept, unless a new file has the same name.
+        progress: Called as `progress(count, total)`: bytes written since the last call, bytes in all. Calls come from
+            any thread.
+
+    Returns:
+        The receipt: what was read, done and written, as in `output`/transcode.json.
+
+    Raises:
+        UsageError: An option's value is invalid, or the output would replace the source.
+        SourceError: The checkpoint can't be found or read, or is damaged.
+        MappingError: No mapping fits, or it is wrong.
+        PlanError: config.json is missing or unusable, or it and the variables do not fit together.
+        WriteError: The output path is already taken, or can't be written. Nothing is left under its name.
     """
     options = parse_options(
         dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads, page_cache=page_cache
@@ -164,21 +187,44 @@ def convert(
     if isinstance(where, Path):
         check_paths(where, out)
     check_free(out, force=force)
-    with prepare(
-        where, mapping=mapping, architecture=architecture, config=config, output=out, contain=contain, options=options
-    ) as job:
-        files = small_files(job)
-        with staged(out, force=force, needed=room_for(job, files)) as stage:
-            return fill(job, files, stage, progress)
+    with prepare(Request(where, options, config, mapping, architecture, contain), out) as job:
+        files = make_small_files(job)
+        with staged(out, force=force, needed=output_bytes(job, files)) as stage:
+            return write_output(job, files, stage, progress)
 
 
-def room_for(job: Job, files: dict[str, bytes]) -> int:
-    """Bytes that the output takes, without its receipt."""
+def make_small_files(job: Job) -> dict[str, bytes]:
+    """Return each file of the output by name, except the weights and the receipt.
+
+    Raises PlanError: a file beside the weights can't be read.
+    """
+    origin, plan = job.origin, job.plan
+    files = {
+        CONFIG: origin.config.for_output(plan.architecture, origin.mapping.model_type, plan.output_dtype).encode(),
+    }
+    if [shard.file for shard in plan.shards] != [SINGLE]:
+        files[INDEX] = index_json(plan.shards, plan.specs).encode()
+    for path in origin.sidecars.copied:
+        try:
+            files[path.name] = path.read_bytes()
+        except OSError as error:
+            reason = error.strerror or str(error)
+            raise PlanError(
+                "a file beside the weights can't be read",
+                Problem(str(path), reason, "a readable file", "fix its permissions or remove it"),
+            ) from error
+    return files
+
+
+def output_bytes(job: Job, files: dict[str, bytes]) -> int:
+    """Return the size of the output without its receipt, in bytes."""
     return sum(shard.size for shard in job.plan.shards) + sum(len(data) for data in files.values())
 
 
-def fill(job: Job, files: dict[str, bytes], stage: Path, progress: Callable[[int, int], None] | None = None) -> Receipt:
-    """Write the weights, the `files` of `small_files` and the receipt into an empty directory; returns the receipt.
+def write_output(
+    job: Job, files: dict[str, bytes], stage: Path, progress: Callable[[int, int], None] | None = None
+) -> Receipt:
+    """Write the weights, the small files and the receipt into an empty directory.
 
     Raises SourceError or WriteError.
     """
@@ -193,108 +239,6 @@ def fill(job: Job, files: dict[str, bytes], stage: Path, progress: Callable[[int
     return receipt
 
 
-def _alternatives(mapping: Mapping, chosen: str, values: dict[str, Value]) -> Iterator[Table]:
-    """The tables of a mapping's other architectures, as far as this config.json allows them; made when asked for."""
-    for other in architecture_names(mapping):
-        if other != chosen:
-            with suppress(MappingError):
-                yield expand(mapping, other, values)
-
-
-def _inside(source: Source, mapping: Mapping, values: dict[str, Value]) -> Iterator[str]:
-    """Where, other than where the mapping has it, the source holds the mapping's transformer; made when asked for."""
-    from transcoder.proposal.extend import find_bases
-
-    with suppress(MappingError):
-        yield from (base for base in find_bases(source.specs, mapping, values) if base != mapping.let.get("base"))
-
-
-def propose_mapping(
-    source: AnyPath,
-    *,
-    mapping: AnyPath | None = None,
-    config: AnyPath | None = None,
-    architecture: str | None = None,
-    module: str = "encoder",
-    target: str | None = None,
-) -> str:
-    """The YAML of a mapping, ready to edit: for a Keras model with a known transformer inside, or for any other.
-
-    `config` is the transformer's config.json, by default the one beside the source; `mapping` its family, by
-    default the one that config.json names; `module` where the transformer lies in the PyTorch module to be, and
-    `architecture` its name. With `target`, a class of transformers or a safetensors file of a PyTorch model, every
-    tensor of it is looked for among the variables by names and shapes, and each line says how sure it is. So too,
-    without it, where no mapping knows config.json's model_type.
-    Raises SourceError, PlanError or MappingError: it is not inside, or more than once, or there is no such target.
-    """
-    from transcoder.proposal.extend import propose
-
-    with open_source(source) as opened:
-        if target is not None and target.endswith(".safetensors"):
-            return _guessed(opened, target, {}, architecture or "MyModel")
-        model = read_config(locate(config)) if config is not None else find_config(opened.path)
-        if target is None and mapping is None and model.architectures:
-            try:
-                find_mappings(model.model_type, None)
-            except MappingError:
-                target = model.architectures[0]
-        if target is not None:
-            return _guessed(opened, target, model.values, architecture or target)
-        table, _ = _mapping(mapping, model, None, opened)
-        name = architecture or "MyModel"
-        return propose(opened.specs, table, model.over(table.config), architecture=name, module=module)
-
-
-def _guessed(source: Source, target: str, config: dict[str, object], architecture: str) -> str:
-    from transcoder.proposal.match import guess
-    from transcoder.proposal.text import draft
-    from transcoder.repository.skeleton import state_dict_of
-
-    tensors, tied = state_dict_of(target, config)
-    variables = {n: (s.dtype.name, s.shape) for n, s in source.specs.items() if not is_training_state(n)}
-    return draft(guess(variables, tensors), architecture=architecture, source=source.path.name, tied=tied)
-
-
-def _only(names: tuple[str, ...], model: ModelConfig, known: list[str]) -> str:
-    if len(names) == 1:
-        return names[0]
-    raise PlanError(
-        "config.json does not say which architecture this is",
-        Problem(
-            f"{model.path}: architectures",
-            ", ".join(names) or "nothing",
-            "one PyTorch class",
-            f"pass --architecture with one of: {', '.join(known)}",
-        ),
-    )
-
-
-def small_files(job: Job) -> dict[str, bytes]:
-    """Everything of the output but the weights and the receipt, by name.
-
-    Raises PlanError: a file beside the weights can't be read.
-    """
-    files = {
-        CONFIG: job.config.for_output(job.plan.architecture, job.mapping.model_type, job.plan.output_dtype).encode()
-    }
-    if [shard.file for shard in job.plan.shards] != [SINGLE]:
-        files[INDEX] = index_json(job.plan.shards, job.plan.specs).encode()
-    for path in job.sidecars.copied:
-        try:
-            files[path.name] = path.read_bytes()
-        except OSError as error:
-            raise PlanError(
-                "a file beside the weights can't be read",
-                Problem(
-                    str(path),
-                    error.strerror or str(error),
-                    "a readable file",
-                    "mend its permissions or remove it",
-                ),
-            ) from error
-    return files
-
-
 def _receipt(job: Job, written: Written, files: dict[str, bytes]) -> Receipt:
     plan, source = job.plan, job.source
     lines = (f"{name} {source.specs[name]} {digest}" for name, digest in written.sources.items())
@@ -304,10 +248,10 @@ def _receipt(job: Job, written: Written, files: dict[str, bytes]) -> Receipt:
         transcoder=__version__,
         architecture=plan.architecture,
         source=SourceRecord(source.kind, source.producer, names, digest, written.sources),
-        mapping=MappingRecord(plan.mapping, plan.mapping_digest, dict(job.mapping.files)),
+        mapping=MappingRecord(plan.mapping, plan.mapping_digest, dict(job.table.files)),
         options={"dtype": plan.options.dtype, "max_shard_size": plan.options.max_shard_size},
         plan=plan.digest,
-        tensors=tuple(_tensor_record(entry, written.targets[entry.target.name]) for entry in plan.entries),
+        tensors=tuple(_tensor_record(entry, written.targets[entry.recipe.target.name]) for entry in plan.entries),
         casts={name: vars(counts) for name, counts in written.casts.items()},
         dropped=tuple(DroppedRecord(**vars(dropped)) for dropped in plan.dropped),
         notes=(*plan.notes, *_cast_notes(written)),
@@ -315,18 +259,19 @@ def _receipt(job: Job, written: Written, files: dict[str, bytes]) -> Receipt:
             *(FileRecord(shard.file, shard.size) for shard in plan.shards),
             *(FileRecord(name, len(data), blake3(data).hexdigest()) for name, data in sorted(files.items())),
         ),
-        left_in_source=job.sidecars.left,
+        left_in_source=job.origin.sidecars.left,
     )
 
 
 def _tensor_record(entry: Entry, digest: str) -> TensorRecord:
+    recipe = entry.recipe
     return TensorRecord(
-        name=entry.target.name,
-        dtype=entry.target.dtype.name,
-        shape=entry.target.shape,
-        sources=tuple(spec.name for spec in entry.sources),
-        ops=tuple(str(op) for op in entry.ops),
-        rule=entry.rule,
+        name=recipe.target.name,
+        dtype=recipe.target.dtype.name,
+        shape=recipe.target.shape,
+        sources=tuple(spec.name for spec in recipe.sources),
+        ops=tuple(str(op) for op in recipe.ops),
+        rule=recipe.rule,
         file=entry.file,
         offset=entry.offset,
         blake3=digest,

@@ -19,7 +19,8 @@ from tests.support.cases import Transcode
 from tests.support.paths import ROOT
 from tools.faults import batches as faults
 from transcoder.batching import schedule
-from transcoder.batching.work import is_passing
+from transcoder.batching.faults import is_passing
+from transcoder.errors import Problem, SourceError, TransientSourceError
 
 
 def test_a_crash_in_native_code_fails_its_item_alone(
@@ -81,6 +82,16 @@ def test_what_libhdf5_and_servers_say_of_passing_faults_is_understood() -> None:
     assert not is_passing(OSError("Can't read data (errno = 28, error message = 'No space left on device')"))
     assert is_passing(ConnectionResetError())
     assert not is_passing(PermissionError(13, "no"))
+    problem = Problem("https://host/x", "HTTP 503", "a connection", "try again later")
+    assert is_passing(TransientSourceError("can't read it", problem))
+    assert not is_passing(SourceError("can't read it", problem))
+
+
+def test_a_passing_fault_of_a_server_is_a_source_error_in_json() -> None:
+    problem = Problem("https://host/x", "HTTP 503", "a connection", "try again later")
+    errors = [kind("can't read it", problem).to_json() for kind in (TransientSourceError, SourceError)]
+    assert errors[0] == errors[1]
+    assert errors[0]["error"] == "SourceError"
 
 
 def test_runs_that_were_killed_at_random_are_picked_up_with_the_same_bytes(tmp_path: Path) -> None:

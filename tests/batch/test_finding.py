@@ -15,7 +15,7 @@ from tests.support.paths import GOLDEN
 from transcoder import UsageError
 from transcoder.batching.find import find
 from transcoder.batching.lists import read_list
-from transcoder.sources import containers
+from transcoder.sources.formats import FORMATS
 
 # What is found
 
@@ -23,7 +23,8 @@ from transcoder.sources import containers
 def test_every_container_that_the_tool_reads_is_found() -> None:
     found = {item.source: item for item in find(GOLDEN).items}
     directories = [GOLDEN / case for case in CASES]
-    directories += [path for c in containers.CONTAINERS for path in GOLDEN.glob(f"**/{c.golden[-1]}") if path.is_dir()]
+    cases = [row.golden[-1] for each in FORMATS for row in each.docs]
+    directories += [path for case in cases for path in GOLDEN.glob(f"**/{case}") if path.is_dir()]
     for directory in directories:
         inside = [item for source, item in found.items() if Path(source).is_relative_to(directory)]
         assert inside, directory
@@ -94,6 +95,15 @@ def test_lists_give_each_checkpoint_its_own_options(tmp_path: Path) -> None:
         assert (half.name, half.dtype, half.source, half.kind) == ("half", "float16", str(tmp_path / "a"), "Keras HDF5")
         assert (plain.name, plain.dtype, plain.mapping) == ("b", "keep", "t5")
         assert half.size == (tmp_path / "a" / "tf_model.h5").stat().st_size
+
+
+def test_a_list_has_the_size_of_weights_in_a_directory(tmp_path: Path) -> None:
+    for case in ("openai-gpt", "saved-model-module"):
+        (tmp_path / "l.txt").write_text(str(GOLDEN / "containers" / case))
+        (item,) = read_list(tmp_path / "l.txt")
+        (found,) = find(GOLDEN / "containers" / case).items
+        assert (item.kind, item.size) == (found.kind, found.size)
+        assert item.size > 0
 
 
 def test_a_wrong_list_names_every_wrong_line(tmp_path: Path) -> None:

@@ -18,8 +18,8 @@ from tests.support.paths import ROOT
 from transcoder.batching import run as running
 from transcoder.batching.executors import Event, Finished, Task
 from transcoder.batching.items import Item, part_of
+from transcoder.batching.outcome import Result
 from transcoder.batching.run import Listing, run_batch
-from transcoder.batching.work import Result
 
 # Parts, and two at once
 

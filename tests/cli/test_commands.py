@@ -26,10 +26,12 @@ COMMANDS = (
     ("mapping", "list"),
     ("mapping", "show"),
     ("mapping", "lint"),
+    ("mapping", "init"),
     ("check",),
     ("card",),
     ("publish",),
     ("verify-receipt",),
+    ("completion",),
 )
 
 
@@ -86,6 +88,7 @@ def test_convert_says_what_it_made_and_its_json_is_the_receipt(transcode: Transc
     assert machine.json == json.loads((tmp_path / "other" / "transcode.json").read_text())
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("level", ["weights", "load", "forward", "all"])
 def test_validate_shows_its_verdict(level: str, transcode: Transcode, output: Callable[[str], Path]) -> None:
     out = output("roberta-model")
@@ -197,12 +200,24 @@ def test_the_help_of_transcode_lists_commands_and_exit_codes(transcode: Transcod
         "status",
         "mapping",
         "check",
+        "card",
         "publish",
         "verify-receipt",
+        "completion",
     ):
         assert f"\n  {command} " in seen.out
-    for code in ("0  done", "1  unforeseen", "2  usage", "3  the source", "4  mapping or plan", "5  the output",
-                 "6  validation failed", "7  some of a batch", "8  the Hub refused", "130  interrupted"):  # fmt: skip
+    for code in (
+        "0  done",
+        "1  internal error",
+        "2  usage",
+        "3  the source can't be read",
+        "4  mapping or plan",
+        "5  the output can't be written",
+        "6  validation failed",
+        "7  some items of a batch failed",
+        "8  the Hub refused",
+        "130  interrupted",
+    ):
         assert code in seen.out
 
 

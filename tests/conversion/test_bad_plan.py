@@ -147,14 +147,14 @@ def test_a_config_json_without_one_architecture_asks_for_it(
 
 def test_an_unknown_architecture_is_refused_with_the_closest_match(refused: Refused, source: Source) -> None:
     src = reconfigure(source("roberta-model"), architectures=["RobertaForTokenClasification"])
-    names = ("'RobertaForTokenClasification'", "the nearest is RobertaForTokenClassification", "--mapping FILE")
+    names = ("'RobertaForTokenClasification'", "did you mean RobertaForTokenClassification", "--mapping FILE")
     refused(4, src, names=names)
     refused(4, MODEL, "--architecture", "RobertaForTokenClasification", names=names)
 
 
 def test_an_unknown_model_type_is_refused_with_the_closest_match(refused: Refused, source: Source) -> None:
     src = reconfigure(source("roberta-model"), model_type="xlm-robertta")
-    refused(4, src, names=("'xlm-robertta'", "the nearest is xlm-roberta", "--mapping FILE"))
+    refused(4, src, names=("'xlm-robertta'", "did you mean xlm-roberta", "--mapping FILE"))
 
 
 def test_a_config_json_that_says_nothing_of_the_model_asks_for_a_mapping(refused: Refused, source: Source) -> None:
@@ -163,7 +163,7 @@ def test_a_config_json_that_says_nothing_of_the_model_asks_for_a_mapping(refused
 
 
 def test_an_unknown_mapping_is_refused_with_the_closest_match(refused: Refused) -> None:
-    refused(4, MODEL, "--mapping", "robberta", names=("robberta", "the nearest is roberta", "mapping list"))
+    refused(4, MODEL, "--mapping", "robberta", names=("robberta", "did you mean roberta", "mapping list"))
 
 
 def test_a_wrong_mapping_file_names_file_and_line(refused: Refused, tmp_path: Path) -> None:

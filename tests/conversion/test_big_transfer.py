@@ -17,7 +17,7 @@ from tests.support.cases import Transcode
 from tests.support.paths import GOLDEN
 from tools.golden.originals.big_transfer import big_transfer
 from transcoder.mapping import expand, load_mapping
-from transcoder.mapping.values import settle
+from transcoder.mapping.config_values import merge_config
 from transcoder.options import parse_options
 from transcoder.planning.planner import make_plan
 from transcoder.tensors import BY_NAME, TensorSpec
@@ -49,13 +49,13 @@ def test_every_layout_of_the_releases_is_planned_completely(depth: int, width: i
         name: TensorSpec(name, BY_NAME["float32"], shape)
         for name, shape in ((name.removeprefix("resnet/"), shape) for name, shape in variables.items())
     }
-    table = expand(mapping, "BitForImageClassification", settle(values, mapping.config, "config.json"))
-    plan = make_plan(specs, {}, table, mapping="m", mapping_digest="", options=parse_options(), where="source")
+    table = expand(mapping, "BitForImageClassification", merge_config(values, mapping.config, "config.json"))
+    plan = make_plan(specs, {}, table, parse_options(), where="source")
     assert not plan.dropped
     with torch.device("meta"):
         model = transformers.BitForImageClassification(transformers.BitConfig(**values))
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    assert {entry.target.name: entry.target.shape for entry in plan.entries} == wanted
+    assert {spec.name: spec.shape for spec in plan.specs} == wanted
 
 
 def test_the_release_with_its_head_classifies_as_timm_does(tmp_path: Path, transcode: Transcode) -> None:

@@ -10,7 +10,11 @@ import os
 import resource
 import sys
 
-import transcoder.cli.show
+import transcoder.cli.convert
+import transcoder.cli.inspect
+import transcoder.cli.mapping
+import transcoder.cli.plan
+import transcoder.cli.validate
 import transcoder.pipeline
 import transcoder.sources.arrays.npz
 import transcoder.sources.arrays.openai_gpt

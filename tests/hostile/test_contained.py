@@ -13,7 +13,7 @@ import pytest
 
 import transcoder
 from tests.support.paths import GOLDEN
-from transcoder.errors import LONGEST, MOST, Problem, SourceError, printable
+from transcoder.errors import MAX_PART_CHARACTERS, MAX_PROBLEMS, Problem, SourceError, printable
 from transcoder.sources.base import RangeFile
 from transcoder.sources.hdf5.probe import probe
 
@@ -89,8 +89,8 @@ def test_a_message_steers_no_terminal_and_has_an_end() -> None:
     error = SourceError("a\x1b[2J", [Problem(f"w{i}\x07", "f" * 10_000, "\u202ew", "r\r") for i in range(5000)])
     text = error.render()
     assert not re.search(r"[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e]", text)
-    assert f"the first {MOST} of 5000 problems" in text
-    assert len(error.problems) == MOST
-    assert all(len(problem.found) <= LONGEST + 3 for problem in error.problems)
+    assert f"the first {MAX_PROBLEMS} of 5000 problems" in text
+    assert len(error.problems) == MAX_PROBLEMS
+    assert all(len(problem.found) <= MAX_PART_CHARACTERS + 3 for problem in error.problems)
     assert printable("ü 模型 a\nb\tc") == "ü 模型 a\nb\tc"
     printable("\ud800").encode()

@@ -332,7 +332,7 @@ def test_the_text_of_a_card_stays_when_the_card_is_fixed(directory: Path) -> Non
 
 
 def test_findings_show_reason_and_remedy_and_decide_the_exit_code(transcode: Transcode, directory: Path) -> None:
-    assert transcode("check", directory).out.strip() == "nothing found"
+    assert transcode("check", directory).out.strip() == "no problems found"
     (directory / ".DS_Store").write_bytes(b"x")
     assert transcode("check", directory).code == 0  # a warning
     assert transcode("check", directory, "--strict").code == 6

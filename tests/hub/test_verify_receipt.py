@@ -5,7 +5,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +16,11 @@ import transcoder
 from tests.support.cases import SAME_MODEL_CASES, Transcode
 from tests.support.paths import GOLDEN
 from transcoder.files import digests
+from transcoder.validator import case
+
+pytestmark = pytest.mark.torch
 
 CASE = "roberta-model"
-validate = import_module("transcoder.validator.validate")  # the module: the package has a function of this name too
 
 
 @pytest.fixture(scope="session")
@@ -185,12 +186,12 @@ main(["verify-receipt", sys.argv[1]])
 def test_a_directory_that_changes_while_it_is_validated_is_not_vouched_for(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    opened = validate.open_source
+    opened = vars(case)["open_source"]
 
-    def meanwhile(source: Any) -> Any:
+    def meanwhile(source: Any, **options: Any) -> Any:
         (directory / "config.json").write_text((directory / "config.json").read_text() + " ")
-        return opened(source)
+        return opened(source, **options)
 
-    monkeypatch.setattr(validate, "open_source", meanwhile)
+    monkeypatch.setattr(case, "open_source", meanwhile)
     with pytest.raises(transcoder.ValidationError, match="changed while it was validated"):
         transcoder.validate(GOLDEN / CASE, directory, level="weights")

@@ -32,7 +32,7 @@ def test_what_is_preferred_is_taken_where_it_is_and_the_plan_says_why(write: Wri
 def test_of_two_preferences_the_first_is_taken(write: Write) -> None:
     path = write(PREFER + '  - {suffix: /Momentum, why: "better than nothing"}\n')
     plan = fitted(path, dict.fromkeys(("a", "a/Average", "b", "b/Momentum"), (2,)))
-    assert [entry.sources[0].name for entry in plan.entries] == ["a/Average", "b/Momentum"]
+    assert [recipe.sources[0].name for recipe in plan.recipes] == ["a/Average", "b/Momentum"]
     (problem,) = refused(path, dict.fromkeys(("a", "a/Average", "a/Momentum", "b"), (2,)))
     assert problem.where == "source: variable a/Momentum"
 

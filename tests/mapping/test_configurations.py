@@ -8,8 +8,8 @@ from transcoder.mapping import (
     choose,
     load_mapping,
 )
+from transcoder.mapping.config_values import merge_config
 from transcoder.mapping.expressions import Value
-from transcoder.mapping.values import settle
 
 DEFAULTS: dict[str, Value] = {"size": 4, "rate": 0.5, "flag": True, "name": "gelu", "sizes": [1], "free": None,
                               "inner": {"size": 2, "deep": {"kind": "a"}}}  # fmt: skip
@@ -31,7 +31,7 @@ DEFAULTS: dict[str, Value] = {"size": 4, "rate": 0.5, "flag": True, "name": "gel
     ],
 )  # fmt: skip
 def test_a_configuration_is_laid_over_the_defaults(said: dict[str, object], wanted: dict[str, Value]) -> None:
-    assert settle(said, DEFAULTS, "config.json") == {**DEFAULTS, **wanted}
+    assert merge_config(said, DEFAULTS, "config.json") == {**DEFAULTS, **wanted}
     assert DEFAULTS["inner"] == {"size": 2, "deep": {"kind": "a"}}
 
 
@@ -51,7 +51,7 @@ def test_a_value_of_another_kind_than_its_default_is_refused_by_name(
     said: dict[str, object], where: str, wanted: str
 ) -> None:
     with pytest.raises(PlanError) as caught:
-        settle(said, DEFAULTS, "config.json")
+        merge_config(said, DEFAULTS, "config.json")
     (problem,) = caught.value.problems
     assert (problem.where, problem.wanted) == (f"config.json: {where}", wanted)
 
@@ -60,7 +60,7 @@ def test_tables_in_tables_are_taken_to_the_eighth_level() -> None:
     said: dict[str, object] = {"a": 1}
     for _ in range(20):
         said = {"a": said}
-    settled: Value = settle(said, {}, "config.json")
+    settled: Value = merge_config(said, {}, "config.json")
     levels = 0
     while isinstance(settled, dict) and "a" in settled:
         settled, levels = settled["a"], levels + 1

@@ -48,7 +48,7 @@ def test_an_expression_that_says_more_is_refused(expression: str) -> None:
 @pytest.mark.parametrize(
     ("expression", "said"),
     [
-        ("text.m", "'text.m' is not known here"), ("n.real", "'n.real' is not known here"),
+        ("text.m", "'text.m' is not defined here"), ("n.real", "'n.real' is not defined here"),
         ("many + many", "a list of 1200 entries"), ("sum(long)", "a list of 1001 entries"),
         ("n in long", "a list of 1001 entries"), ("long[1:]", "a list of 1001 entries"),
         ("huge", "beyond any tensor's size"),
@@ -65,7 +65,7 @@ def test_what_is_refused_of_an_expression_is_said(expression: str, said: str) ->
 
 
 def test_a_fault_deep_in_an_expression_is_reported_by_itself() -> None:
-    with pytest.raises(ExpressionError, match=r"^'text.m' is not known here$"):
+    with pytest.raises(ExpressionError, match=r"^'text.m' is not defined here$"):
         value_of("n + (2 * text.m)", NAMES)
     with pytest.raises(ExpressionError, match=r"^'n // \(n - 3\)': .*by zero$"):
         value_of("n // (n - 3)", NAMES)

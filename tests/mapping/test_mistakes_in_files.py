@@ -84,12 +84,12 @@ def test_a_mapping_that_is_not_there_is_refused(name: str) -> None:
 
 
 def test_an_unknown_model_or_class_is_refused_with_the_closest_match() -> None:
-    with pytest.raises(MappingError, match="the nearest is roberta"):
+    with pytest.raises(MappingError, match="did you mean roberta"):
         find_mappings("robertta", None)
     with pytest.raises(MappingError, match="no model_type"):
         find_mappings(None, None)
-    with pytest.raises(MappingError, match="the nearest is RobertaForMaskedLM"):
+    with pytest.raises(MappingError, match="did you mean RobertaForMaskedLM"):
         expand(load_mapping("roberta"), "RobertaMaskedLM", {})
     with pytest.raises(MappingError) as caught:
         expand(load_mapping("roberta"), "Zzz", {})
-    assert "nearest" not in str(caught.value)
+    assert "did you mean" not in str(caught.value)

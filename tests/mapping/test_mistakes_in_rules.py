@@ -71,10 +71,10 @@ RULES = {
 }  # fmt: skip
 VALUES = {  # mistakes that only the values of config.json show
     "a condition that is none": ("{from: v, to: t, shape: [1], when: n}", "neither true nor false"),
-    "an unknown name in a loop": ("{from: v, to: t, shape: [1], for: {i: layers}}", "'layers' is not known"),
-    "an unknown name in a shape": ("{from: v, to: t, shape: [2 * width]}", "'width' is not known"),
-    "an unknown name in from": ("{from: \"v{k}\", to: t, shape: [1]}", "'k' is not known"),
-    "an unknown name in to": ("{from: v, to: \"t{k}\", shape: [1]}", "'k' is not known"),
+    "an unknown name in a loop": ("{from: v, to: t, shape: [1], for: {i: layers}}", "'layers' is not defined"),
+    "an unknown name in a shape": ("{from: v, to: t, shape: [2 * width]}", "'width' is not defined"),
+    "an unknown name in from": ("{from: \"v{k}\", to: t, shape: [1]}", "'k' is not defined"),
+    "an unknown name in to": ("{from: v, to: \"t{k}\", shape: [1]}", "'k' is not defined"),
     "an unknown name in a condition": ("{from: v, to: t, shape: [1], when: {mode: x}}", "'mode'"),
     "a call": ("{from: v, to: t, shape: [abs(n)]}", "abs(n)"),
     "a power": ("{from: v, to: t, shape: [n ** 9]}", "n ** 9"),

@@ -52,4 +52,4 @@ architectures:
 """
     with pytest.raises(MappingError) as caught:
         lint(load_mapping(write(text)))
-    assert any("more than 100000 turns" in problem.found for problem in caught.value.problems)
+    assert any("more than 100000 times" in problem.found for problem in caught.value.problems)

@@ -13,6 +13,7 @@ from transcoder.mapping import (
     load_mapping,
 )
 from transcoder.options import parse_options
+from transcoder.planning.hints import Hints
 from transcoder.planning.planner import make_plan
 from transcoder.tensors import BY_NAME, TensorSpec
 
@@ -45,7 +46,7 @@ architectures: {M: {parts: [p]}}
 def nearest(path: Path, shapes: Shapes, variable: str) -> list[bool]:
     """Return whether the problems of a missing and of an unknown variable name a close match."""
     problems = {problem.where: problem.found for problem in refused(path, shapes)}
-    return ["comes near" in problems[f"source: variable {variable}a"],
+    return ["did you mean" in problems[f"source: variable {variable}a"],
             "which is missing" in problems[f"source: variable {variable}b"]]  # fmt: skip
 
 
@@ -71,7 +72,8 @@ def test_among_five_thousand_names_no_close_match_is_searched(write: Write, othe
 
 
 @pytest.mark.parametrize(
-    ("missing", "hint"), [(4999, "they fit N: pass --architecture"), (5000, "no other architecture was tried")]
+    ("missing", "hint"),
+    [(4999, "they fit N: pass --architecture"), (5000, "too many mismatches to try other architectures")],
 )
 def test_an_architecture_that_fits_is_named_unless_too_much_is_missing(write: Write, missing: int, hint: str) -> None:
     text = """
@@ -84,8 +86,7 @@ architectures: {M: {parts: [p]}, N: {parts: [q]}}
     tables = [expand(mapping, name, {"n": missing}) for name in ("M", "N")]
     specs = {"v": TensorSpec("v", BY_NAME["float32"], (1,))}
     with pytest.raises(PlanError, match=hint):
-        make_plan(specs, {}, tables[0], mapping="own", mapping_digest="", options=parse_options(), where="source",
-                  alternatives=tables[1:])  # fmt: skip
+        make_plan(specs, {}, tables[0], parse_options(), where="source", hints=Hints(alternatives=tables[1:]))
 
 
 def test_a_name_too_long_to_compare_hides_no_other(write: Write) -> None:

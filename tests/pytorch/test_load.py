@@ -20,7 +20,7 @@ import transcoder
 from tests.support.cases import CASES, architecture, rewrite, truth
 from tests.support.paths import GOLDEN
 from tests.support.processes import program
-from transcoder.pipeline import propose_mapping
+from transcoder.proposal.propose import propose_mapping
 
 MODEL = GOLDEN / "roberta-model"
 HEADED = GOLDEN / "roberta-sequence-classification"
@@ -277,7 +277,7 @@ class ScoreModel(torch.nn.Module):  # type: ignore[misc]  # torch is not followe
 def test_a_custom_module_is_filled_in_place_and_predicts_as_keras_did(tmp_path: Path) -> None:
     weights = GOLDEN / "keras-head" / "dense" / "weights.h5"
     mapping = tmp_path / "score.yaml"
-    mapping.write_text(propose_mapping(weights, architecture="ScoreModel"))
+    mapping.write_text(propose_mapping(weights, architecture="ScoreModel").yaml)
     module = ScoreModel()
     optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
     loaded: Any = transcoder.load(weights, module, mapping=mapping)
@@ -293,7 +293,7 @@ def test_a_custom_module_is_filled_in_place_and_predicts_as_keras_did(tmp_path: 
 def test_what_a_custom_module_lacks_is_an_error(tmp_path: Path) -> None:
     weights = GOLDEN / "keras-head" / "dense" / "weights.h5"
     mapping = tmp_path / "score.yaml"
-    mapping.write_text(propose_mapping(weights, architecture="ScoreModel"))
+    mapping.write_text(propose_mapping(weights, architecture="ScoreModel").yaml)
     module = ScoreModel()
     module.more = torch.nn.Linear(2, 2)
     module.scores = torch.nn.Linear(12, 4)

@@ -12,7 +12,7 @@ from tests.support.paths import GOLDEN
 from tests.support.remote_models import MODEL, PARTS, WHOLE, made, variables
 from tests.support.s3 import Bucket
 from transcoder import SourceError, open_source
-from transcoder.sources import containers
+from transcoder.sources.formats import FORMATS
 
 
 @pytest.mark.parametrize("kind", [*SAME_MODEL_CASES, *WHOLE])
@@ -24,7 +24,7 @@ def test_a_directory_on_s3_converts_to_the_bytes_of_the_disk(kind: str, bucket: 
     assert files(tmp_path / "s3") == files(tmp_path / "disk")
 
 
-@pytest.mark.parametrize("case", sorted({case for container in containers.CONTAINERS for case in container.golden}))
+@pytest.mark.parametrize("case", sorted({case for each in FORMATS for row in each.docs for case in row.golden}))
 def test_every_container_is_read_from_s3_as_from_disk(case: str, bucket: Bucket) -> None:
     directory = GOLDEN / case if (GOLDEN / case).is_dir() else GOLDEN / "containers" / case
     assert variables(bucket.put(directory, f"golden/{case}")) == variables(directory)
@@ -66,6 +66,7 @@ def test_an_object_that_is_replaced_meanwhile_is_refused(bucket: Bucket, some_me
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.torch
 def test_validation_reads_a_remote_source_and_says_by_which_route(
     bucket: Bucket, transcode: Transcode, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from tests.support.cases import Transcode
 from tests.support.remote_models import MODEL, converted, tf_safetensors
 from tests.support.web import Request, Site, website
 from transcoder import SourceError, open_source
+from transcoder.errors import TransientSourceError
 from transcoder.sources.remote import retry
 
 
@@ -47,6 +48,17 @@ def test_a_fault_that_stays_ends_after_a_bounded_number_of_attempts(
     assert "Traceback" not in seen.err
     assert len(waits) == retry.ATTEMPTS - 1
     assert waits == sorted(waits)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_small_file_that_a_server_fails_to_give_is_not_left_out(
+    site: Site, tmp_path: Path, waits: list[float]
+) -> None:
+    site.root = MODEL
+    site.fault = lambda request: "503" if request.path.endswith("/vocab.json") else None
+    with pytest.raises(TransientSourceError, match=r"vocab\.json"):
+        transcoder.convert(site.url, tmp_path / "out")
+    assert len(waits) == retry.ATTEMPTS - 1
     assert not (tmp_path / "out").exists()
 
 

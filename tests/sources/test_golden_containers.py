@@ -17,7 +17,7 @@ from tests.support.cases import SAME_MODEL_CASES, Transcode
 from tests.support.golden_containers import CONTAINER_CASES, ROBERTA_CASES, Refused, check, check_ranges, truth
 from tests.support.paths import GOLDEN, GOLDEN_CONTAINERS, ROOT
 from tests.support.sources import all_bytes
-from transcoder.sources import containers
+from transcoder.sources.formats import BY_KIND, FORMATS
 from transcoder.sources.names import is_training_state
 from transcoder.sources.open import open_source
 from transcoder.validator.reading import reader_for
@@ -152,21 +152,21 @@ def test_layers_of_one_name_are_distinguished_unless_they_share_weights(tmp_path
 
 
 def test_no_cell_of_the_table_is_empty() -> None:
-    for container in containers.CONTAINERS:
-        assert all(vars(container).values()), container.title
+    for each in FORMATS:
+        assert each.docs, each.title
+        assert all(all(vars(row).values()) for row in each.docs), each.title
 
 
-def test_the_registry_says_of_each_golden_case_what_it_is_read_as() -> None:
-    listed = {case: container.kind for container in containers.CONTAINERS for case in container.golden}
+def test_the_records_say_of_each_golden_case_what_it_is_read_as() -> None:
+    listed = {case: each.kind for each in FORMATS for row in each.docs for case in row.golden}
     assert listed.keys() == {*CONTAINER_CASES, *SAME_MODEL_CASES}
     for case, kind in listed.items():
         with open_source(GOLDEN_CONTAINERS / case if case in CONTAINER_CASES else GOLDEN / case) as source:
             assert source.kind == kind, case
 
 
-def test_every_kind_of_source_is_in_the_registry() -> None:
+def test_every_kind_of_source_has_one_record() -> None:
     text = "".join(path.read_text() for path in (ROOT / "transcoder" / "sources").rglob("*.py"))
-    for kind in {container.kind for container in containers.CONTAINERS}:
-        assert f'"{kind}"' in text
     kinds = {line.split('"')[1] for line in text.splitlines() if line.startswith('    kind = "')}
-    assert kinds | {"saved-model", "tf-checkpoint"} == {container.kind for container in containers.CONTAINERS}
+    assert kinds | {"saved-model", "tf-checkpoint"} == BY_KIND.keys()
+    assert len({each.title for each in FORMATS}) == len(FORMATS) == len(BY_KIND)

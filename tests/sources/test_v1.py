@@ -135,6 +135,13 @@ def test_a_missing_file_of_a_sharded_v1_checkpoint_is_named(copy: Callable[[str]
     refused(directory, "model.ckpt-7-00001-of-00003 is missing", "fetch or copy the rest")
 
 
+def test_shards_of_two_v1_checkpoints_under_one_name_are_refused(copy: Callable[[str], Path], refused: Refused) -> None:
+    directory = copy("tf1-v1-sharded")
+    first = min(path for path in directory.iterdir() if "-of-" in path.name)
+    shutil.copy(first, first.with_name(f"{first.name[:-5]}00007"))
+    refused(directory, "several checkpoints", "and of 7")
+
+
 def test_a_v1_variable_that_two_files_have_is_refused(copy: Callable[[str], Path], refused: Refused) -> None:
     directory = copy("tf1-v1-sharded")
     shutil.copy(directory / "model.ckpt-7-00001-of-00003", directory / "model.ckpt-7-00000-of-00003")

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from transcoder.batching import worker
 from transcoder.batching.executors import Event, Finished, Started, Task
 from transcoder.batching.items import Settings
-from transcoder.batching.work import Result
+from transcoder.batching.outcome import Result
 
 
 class InProcess:

@@ -9,9 +9,10 @@ import pytest
 from tests.support.paths import GOLDEN
 from transcoder.errors import PlanError, Problem
 from transcoder.mapping import Table, choose, expand, find_mappings, load_mapping
-from transcoder.mapping.values import settle
+from transcoder.mapping.config_values import merge_config
 from transcoder.options import parse_options
-from transcoder.planning.planner import Plan, make_plan
+from transcoder.planning.plan import Plan
+from transcoder.planning.planner import make_plan
 from transcoder.sources.names import tidy
 from transcoder.tensors import BY_NAME, TensorSpec
 
@@ -38,14 +39,12 @@ def table_of(family: str, architecture: str) -> tuple[Table, Specs]:
     variables = {tidy(name): (BY_NAME[dtype], tuple(shape)) for name, (dtype, *shape) in entry["variables"].items()}
     mapping, naming = choose(candidates, architecture, entry["config"], variables, family)
     specs = {new: TensorSpec(new, *variables[old]) for new, old in naming.items()}
-    table = expand(mapping, architecture, settle(entry["config"], mapping.config, family))
+    table = expand(mapping, architecture, merge_config(entry["config"], mapping.config, family))
     return table.preferring(specs), specs
 
 
 def plan_of(table: Table, specs: Specs) -> Plan:
-    return make_plan(
-        specs, {}, table, mapping="m", mapping_digest="", options=parse_options(), where="source"
-    )  # fmt: skip
+    return make_plan(specs, {}, table, parse_options(), where="source")
 
 
 def problems_of(table: Table, specs: Specs) -> list[Problem]:

@@ -1,6 +1,6 @@
 """The golden containers: files that TensorFlow or Keras wrote, and what their writer reads of them.
 
-The files, their truth and the rules that give each variable its name are tools/golden/containers.py's.
+The files, their truth and the rules that give each variable its name are tools/golden/containers/'s.
 """
 
 import json

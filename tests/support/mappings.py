@@ -13,11 +13,11 @@ from transcoder.mapping import (
     architecture_names,
     expand,
     load_mapping,
-    mapping_digest,
 )
 from transcoder.mapping.expressions import Value
 from transcoder.options import parse_options
-from transcoder.planning.planner import Plan, make_plan
+from transcoder.planning.plan import Plan
+from transcoder.planning.planner import make_plan
 from transcoder.tensors import BY_NAME, TensorSpec
 from transcoder.writing.shards import write_shards
 
@@ -39,9 +39,7 @@ def fitted(path: Path, shapes: Shapes, config: dict[str, Value] | None = None, a
         {name: TensorSpec(name, BY_NAME["float32"], shape) for name, shape in shapes.items()},
         {},
         expand(mapping, architecture, {**mapping.config, **(config or {})}),
-        mapping=mapping.name,
-        mapping_digest=mapping_digest(mapping),
-        options=parse_options(),
+        parse_options(),
         where="source",
     )
 

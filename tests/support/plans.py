@@ -9,16 +9,18 @@ from tests.support.chains import Shape
 from transcoder.mapping import Assignment, Table
 from transcoder.ops import Cast, Concat, Op, Reshape, Slice, Transpose, infer_all
 from transcoder.options import parse_options
-from transcoder.planning.planner import Entry, Plan, make_plan
+from transcoder.planning.plan import Plan
+from transcoder.planning.planner import make_plan
+from transcoder.planning.recipe import Recipe
 from transcoder.sources.open import Source
 from transcoder.tensors import TensorSpec
 from transcoder.writing.shards import Written, write_shards
 
 
-def entry_of(source: InMemory, ops: Sequence[Op]) -> Entry:
+def recipe_of(source: InMemory, ops: Sequence[Op]) -> Recipe:
     sources = tuple(source.specs.values())
     dtype, shape = infer_all(tuple(ops), tuple((spec.dtype, spec.shape) for spec in sources))
-    return Entry(TensorSpec("target", dtype, shape), sources, tuple(ops), "", "", 0)
+    return Recipe(TensorSpec("target", dtype, shape), sources, tuple(ops), "")
 
 
 def rule(target: str, sources: Sequence[str], shape: Shape, *ops: Op) -> Assignment:
@@ -30,9 +32,7 @@ def plan_of(source: Source, rules: Sequence[Assignment], **options: Any) -> Plan
         source.specs,
         {},
         Table("Model", tuple(rules), frozenset(), ()),
-        mapping="test",
-        mapping_digest="",
-        options=parse_options(**options),
+        parse_options(**options),
         where="test",
     )
 

@@ -51,6 +51,7 @@ def test_an_output_without_its_receipt_is_judged_by_its_bits(output: Output) -> 
     assert not validate(out, "weights").passed
 
 
+@pytest.mark.torch
 def test_another_architecture_in_config_json_fails(output: Output) -> None:
     out = output("roberta-model")
     reconfigure(out, architectures=["RobertaForMaskedLM"])
@@ -61,6 +62,7 @@ def test_another_architecture_in_config_json_fails(output: Output) -> None:
     assert "lm_head.dense.weight" in names_in(report.level("load"))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     "changes",
     [{"num_attention_heads": 2}, {"hidden_act": "relu"}, {"layer_norm_eps": 0.1}, {"pad_token_id": 7}],
@@ -94,7 +96,7 @@ def test_a_config_json_that_differs_from_the_sources_fails_weights(
     # If the conversion gets another config.json, the validator gets it too.
     other = {**json.loads((MODEL / "config.json").read_text()), **changes}
     (tmp_path / "other.json").write_text(json.dumps(other))
-    assert validate(out, "weights", source_config=tmp_path / "other.json").passed
+    assert validate(out, "weights", config=tmp_path / "other.json").passed
 
 
 def test_the_report_says_when_the_source_has_no_config_json(output: Output, source: Callable[[str], Path]) -> None:
@@ -151,6 +153,7 @@ def test_a_broken_source_is_the_sources_fault(output: Output, transcode: Transco
     assert "checksum mismatch" in seen.out
 
 
+@pytest.mark.torch
 def test_another_models_source_fails(output: Output) -> None:
     out = output("roberta-model")
     report = validate(out, ("weights", "load", "forward"), GOLDEN / "xlm-roberta-model")

@@ -19,7 +19,7 @@ import transcoder
 from tests.support.browser import Page, browser
 from tests.support.cases import Transcode
 from tests.support.paths import GOLDEN, ROOT
-from transcoder.validator.details import Details
+from transcoder.validator.histogram import make_histogram, measure
 from transcoder.validator.page.build import render
 
 SCHEMA = json.loads((ROOT / "docs" / "reference" / "report.schema.json").read_text(encoding="utf-8"))
@@ -127,9 +127,7 @@ def test_values_are_counted_into_the_bins_where_they_lie(dtype: str) -> None:
     else:
         stored = values.astype(dtype)
         values = stored.astype(np.float64)
-    details = Details(statistics=True)
-    details.measure(stored, dtype, stored, dtype)
-    bins = details.bins()
+    bins = make_histogram(measure(stored, dtype, stored, dtype))
     for each in bins:
         if math.isnan(each.start):
             wanted = np.isnan(values)
@@ -147,9 +145,10 @@ def test_what_a_narrower_type_can_not_hold_is_seen_in_the_bins() -> None:
     values = np.array([1e6, -1e6, 1e-12, 1.0], np.float32)
     with np.errstate(over="ignore"):
         narrow = values.astype(np.float16)
-    details = Details(statistics=True)
-    assert details.measure(values, "float32", narrow, "float16") == (math.inf, 1e6)
-    by_start = {each.start: each for each in details.bins()}
+    measured = measure(values, "float32", narrow, "float16")
+    assert measured is not None
+    assert (measured.error, measured.largest) == (math.inf, 1e6)
+    by_start = {each.start: each for each in make_histogram(measured)}
     assert (by_start[math.inf].output, by_start[-math.inf].output, by_start[0.0].output) == (1, 1, 1)
     assert (by_start[math.inf].source, by_start[0.0].source) == (0, 0)
 
@@ -164,7 +163,7 @@ def test_a_page_is_one_file_that_names_no_other() -> None:
     assert text == render(json.loads(json.dumps(fake(3))))
 
 
-def fake(count: int, name: str = "layer.{i}.weight") -> dict[str, Any]:
+def fake(count: int, name: str = "layer.{i}.weight") -> Any:
     tensor = {"dtype": "float32", "shape": [3, 4], "sources": ["a/kernel"], "ops": ["transpose[1, 0]"],
               "rule": "x.yaml:1", "equal": True, "blake3": "ab" * 32, "error": 0.0, "largest": 1.0}  # fmt: skip
     return {
@@ -177,6 +176,7 @@ def fake(count: int, name: str = "layer.{i}.weight") -> dict[str, Any]:
     }  # fmt: skip
 
 
+@pytest.mark.torch
 def test_the_page_says_the_verdict_first_and_shows_everything(made: tuple[dict[str, Any], Path], page: Page) -> None:
     page.size(1280, 900)
     page.open(made[1])
@@ -377,7 +377,8 @@ def test_a_place_that_can_not_be_written_is_an_error(
 
 
 def test_details_are_all_in_the_schema() -> None:
-    from transcoder.validator.details import Bin, DroppedRecord, TensorRecord
+    from transcoder.validator.histogram import Bin
+    from transcoder.validator.records import DroppedRecord, TensorRecord
 
     for kind, name in ((TensorRecord, "tensor"), (DroppedRecord, "dropped"), (Bin, "bin")):
         assert {field.name for field in dataclasses.fields(kind)} == set(SCHEMA["$defs"][name]["properties"])

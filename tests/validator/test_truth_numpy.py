@@ -123,7 +123,7 @@ def test_known_and_unknown_architectures() -> None:
     assert not truth_numpy.supports("bert", "BertModel")
     golden = Golden("roberta-model")
     golden.architecture = "BertModel"
-    with pytest.raises(ValueError, match="'BertModel' is unknown"):
+    with pytest.raises(ValueError, match="'BertModel' is not supported"):
         golden.forward()
 
 

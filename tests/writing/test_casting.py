@@ -8,7 +8,7 @@ import torch
 
 from tests.support.build import Array, in_memory, numbers, read
 from tests.support.chains import FLOATS
-from tests.support.plans import entry_of
+from tests.support.plans import recipe_of
 from transcoder.ops import Cast
 from transcoder.tensors import BY_NAME
 from transcoder.writing.casting import CastCounts, cast_into
@@ -62,5 +62,5 @@ def test_a_cast_of_whole_numbers_to_floats_is_torchs(source: str, target: str) -
 def test_no_cast_drops_an_imaginary_part(tmp_path: Path) -> None:
     source = in_memory({"z": np.ones(3, np.complex64)})
     with pytest.raises(ValueError, match="complex64"):
-        entry_of(source, [Cast("float32")])
+        recipe_of(source, [Cast("float32")])
     assert read(source, "z") == np.ones(3, np.complex64).tobytes()

@@ -88,9 +88,9 @@ def test_every_byte_is_handed_to_the_disk_once_and_evicted_with_drop(
     calls: dict[str, list[tuple[int, int]]] = {"start_writing": [], "written_and_forgotten": []}
     for name, seen in calls.items():
         monkeypatch.setattr(writing, name, lambda _, start, length, seen=seen: seen.append((start, length)))
-    monkeypatch.setattr(writing, "HANDED", 1 << 20)
+    monkeypatch.setattr(writing, "WRITEBACK_BYTES", 1 << 20)
     write_shards(plan, source, tmp_path)
-    tensors = sorted((entry.offset, entry.target.nbytes) for entry in plan.entries if entry.target.nbytes)
+    tensors = sorted((entry.offset, entry.recipe.target.nbytes) for entry in plan.entries if entry.recipe.target.nbytes)
     handed, forgotten = (sorted(part for part in calls[name] if part[1]) for name in calls)
     assert forgotten == (handed if page_cache == "drop" else [])
     for start, nbytes in tensors:

@@ -11,28 +11,28 @@ from hypothesis import strategies as st
 
 from tests.support.build import numbers
 from tests.support.chains import HALF, Shape, by_numpy, chains, source_of, variables
-from tests.support.plans import entry_of
+from tests.support.plans import recipe_of
 from transcoder.ops import Concat, Op, Slice, Transpose
 from transcoder.planning import budget
 from transcoder.planning.budget import portion
-from transcoder.planning.planner import Entry
+from transcoder.planning.recipe import Recipe
 from transcoder.sources.open import Source
 from transcoder.writing import stream
-from transcoder.writing.stream import Digests, Stream, Workspace
+from transcoder.writing.stream import Stream, VariableDigests, Workspace
 from transcoder.writing.transpose import copy_strided
 
 
-def streamed(entry: Entry, source: Source, share: int) -> tuple[bytes, dict[str, str]]:
+def streamed(recipe: Recipe, source: Source, share: int) -> tuple[bytes, dict[str, str]]:
     """Read a target in panels, through a workspace of the size that the plan assumes."""
-    portioned = portion(entry, share)
+    portioned = portion(recipe, share)
     panel = portioned.panel
     workspace = Workspace(portioned.nbytes)
-    digests = Digests()
-    reader = Stream(entry, source, workspace, digests, portioned)
+    digests = VariableDigests()
+    reader = Stream(recipe, source, workspace, digests, portioned)
     out = bytearray()
-    with workspace.take(min(panel, entry.target.elements), entry.target.dtype) as buffer:
-        for start in range(0, entry.target.elements, panel):
-            piece = buffer[: min(panel, entry.target.elements - start)]
+    with workspace.take(min(panel, recipe.target.elements), recipe.target.dtype) as buffer:
+        for start in range(0, recipe.target.elements, panel):
+            piece = buffer[: min(panel, recipe.target.elements - start)]
             reader.read(start, piece)
             out += piece.tobytes()
     reader.conclude(digests)
@@ -62,20 +62,20 @@ def test_a_chain_of_operations_in_any_panels_equals_numpy(
     dtype, shapes, ops = chain
     arrays = variables(dtype, shapes)
     source = source_of(dtype, arrays)
-    entry = entry_of(source, ops)
+    recipe = recipe_of(source, ops)
     wanted = by_numpy(list(arrays.values()), dtype, ops)
-    share = (4 * entry.target.nbytes) // panels if panels else 1 << 26
+    share = (4 * recipe.target.nbytes) // panels if panels else 1 << 26
     # Strips and tiles smaller than the tensors, so that they are filled completely.
     with (
         source,
-        patch.object(budget, "STRIP", strip),
+        patch.object(budget, "STRIP_BYTES", strip),
         patch.object(stream, "SMALL_RUN", small),
         patch.object(stream, "SMALL_GAP", small),
     ):
         if local:
             source.store(tmp_path / "data")
-        data, digests = streamed(entry, source, share)
-    assert entry.target.shape == wanted.shape
+        data, digests = streamed(recipe, source, share)
+    assert recipe.target.shape == wanted.shape
     assert data == wanted.tobytes()
     assert digests == {name: blake3(array.tobytes()).hexdigest() for name, array in arrays.items()}
 
@@ -88,11 +88,11 @@ def test_a_workspace_of_one_element_is_enough(chain: tuple[str, list[Shape], lis
     arrays = variables(dtype, shapes)
     source = source_of(dtype, arrays)
     try:
-        entry = entry_of(source, ops)
+        recipe = recipe_of(source, ops)
     except ValueError:  # a slice or reshape that needed the larger dimensions
         assume(False)
-    assert portion(entry, 1).panel == 1
-    data, _ = streamed(entry, source, 1)
+    assert portion(recipe, 1).panel == 1
+    data, _ = streamed(recipe, source, 1)
     assert data == by_numpy(list(arrays.values()), dtype, ops).tobytes()
 
 

@@ -17,7 +17,7 @@ from tests.support.chains import Shape, by_numpy, chains, variables
 from tests.support.plans import RULES, plan_of, rule, written
 from transcoder.mapping import Assignment
 from transcoder.ops import Op, infer_all
-from transcoder.planning.planner import Plan
+from transcoder.planning.plan import Plan
 from transcoder.sources.open import Source
 from transcoder.tensors import BY_NAME
 from transcoder.writing.casting import CastCounts
@@ -94,7 +94,7 @@ def test_several_chains_at_once_write_what_numpy_makes(
 
 def small_plan(source: Source, rules: Sequence[Assignment], memory: int, threads: int) -> Plan:
     """Plan under a budget below the minimum of the options, and without the rule that slices tile."""
-    with patch("transcoder.options.LEAST_MEMORY", 1), patch("transcoder.planning.planner._tiles", lambda *_: True):
+    with patch("transcoder.options.MIN_MEMORY_BYTES", 1), patch("transcoder.planning.fit._uncovered", lambda *_: False):
         return plan_of(source, rules, memory=memory, threads=threads)
 
 

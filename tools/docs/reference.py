@@ -10,6 +10,7 @@ import ast
 import dataclasses
 import inspect
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ import transcoder
 from tools.docs.docstrings import parse_docstring
 from tools.docs.yaml_keys import FUNCTIONS, INTRODUCTION, KEYS
 from tools.paths import DOCS
+from transcoder import errors
 from transcoder.cli import entry as cli
 from transcoder.mapping import expressions, parse
 
@@ -64,18 +66,23 @@ def command_line() -> str:
 
 
 def prose(text: str) -> str:
-    """Help as Markdown: paragraphs, and what click must not wrap as it stands."""
+    """Help as Markdown: paragraphs, and as it stands what click must not wrap."""
     blocks = inspect.cleandoc(text).split("\n\n")
-    made = [f"```text\n{block[2:].rstrip()}\n```" if block.startswith("\b\n") else " ".join(block.split())
-            for block in blocks]  # fmt: skip
-    return "\n\n".join(made) + "\n"
+    return "\n\n".join(map(paragraph, blocks)) + "\n"
+
+
+def paragraph(block: str) -> str:
+    """A block of help as Markdown. An address of a page of the documentation becomes a link to its file."""
+    if page := re.fullmatch(rf"\x08\n(\w+): {re.escape(errors.DOCS)}/([\w-]*)/?", block):
+        return f"{page[1]}: [{page[2] or 'all pages'}](../{page[2] or 'README'}.md)"
+    return f"```text\n{block[2:].rstrip()}\n```" if block.startswith("\b\n") else " ".join(block.split())
 
 
 def option(each: click.Option, context: click.Context) -> list[str]:
     if not each.help:
         raise SystemExit(f"make_reference: {context.command_path} {each.opts[0]} has no help")
     name = ", ".join(f"`{word}`" for word in each.opts)
-    if not each.is_flag:
+    if not each.is_flag and not each.count:
         kind = "|".join(each.type.choices) if isinstance(each.type, click.Choice) else each.make_metavar(context)
         name += f" {kind}"
     text, _, said = each.help.partition("  [default: ")

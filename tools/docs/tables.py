@@ -9,16 +9,28 @@ from transcoder.linter.check import RULES
 from transcoder.mapping import architecture_names, load_mapping, shipped_names
 from transcoder.mapping.library import ORIGINAL
 from transcoder.mapping.proofs import Proof, proofs
-from transcoder.sources.containers import table
+from transcoder.sources.formats import FORMATS
 
 BEGIN, END = "<!-- table -->\n", "\n<!-- end -->"
-CONTAINERS = {"h5": "h5", "sharded": "sharded h5", "safetensors": "safetensors", "checkpoint": "checkpoint",
+PROVEN = {"h5": "h5", "sharded": "sharded h5", "safetensors": "safetensors", "checkpoint": "checkpoint",
               "saved_model": "SavedModel"}  # fmt: skip
+
+
+def containers() -> str:
+    """What is read of each container, and where that is shown."""
+    heads = ["container", "kind", "recognised by", "read", "checksummed", "raw bytes usable in place", "remote"]
+    lines = [row([*heads, "golden tests"]), row(["---"] * (len(heads) + 1))]
+    for each in FORMATS:
+        for line in each.docs:
+            golden = ", ".join(f"`{case}`" for case in line.golden)
+            cells = [line.title, f"`{each.kind}`", line.recognised, line.read, line.checksums, line.in_place]
+            lines.append(row([*cells, line.remote, golden]))
+    return "\n".join(lines)
 
 
 def families() -> str:
     """Family x class x container: what is proven, and how far the outputs are."""
-    head = ["family", "PyTorch class", "proven", "tensors", *CONTAINERS.values(), "error", "error of transformers 4"]
+    head = ["family", "PyTorch class", "proven", "tensors", *PROVEN.values(), "error", "error of transformers 4"]
     lines = [row(head), row(["---"] * len(head))]
     for name in shipped_names():
         if not name.endswith(ORIGINAL):
@@ -32,7 +44,7 @@ def classes(name: str) -> list[list[str]]:
     rows = []
     for architecture in architecture_names(load_mapping(name)):
         proof = known.get((name, architecture)) or Proof(name, architecture, "", 0)
-        marks = ["yes" if key in proof.containers and proof.proven else "" for key in CONTAINERS]
+        marks = ["yes" if key in proof.containers and proof.proven else "" for key in PROVEN]
         tensors = str(proof.tensors) if proof.proven else ""
         errors = (number(proof.forward_error), number(proof.reference_forward_error))
         rows.append([f"`{name}`", architecture, proof.verdict if proof.proven else "", tensors, *marks, *errors])
@@ -106,7 +118,7 @@ def row(cells: list[str]) -> str:
 
 TABLES = {
     "design.md": [rooms, modules],
-    "containers.md": [table],
+    "containers.md": [containers],
     "families.md": [families, better, originals],
     "check.md": [rules],
 }

@@ -113,13 +113,13 @@ def remember_truths() -> None:
     """TensorFlow runs once for each source; and no level asks how sensitive it is, which takes as long as itself."""
     find, known = vars(forward)["find_truth"], collections.defaultdict[str, Any](lambda: None)
 
-    def remembered(architecture: str, config: Any, source: Any, *more: Any) -> Any:
-        key = str(source.path)
-        known[key] = known[key] or find(architecture, config, source, *more)
+    def remembered(case: Any, *more: Any) -> Any:
+        key = str(case.source.path)
+        known[key] = known[key] or find(case, *more)
         return known[key]
 
     vars(forward)["find_truth"] = remembered
-    vars(forward)["measure"] = lambda *_: []
+    vars(forward)["measure_sensitivity"] = lambda *_: []
 
 
 if __name__ == "__main__":

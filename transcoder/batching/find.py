@@ -7,7 +7,6 @@ steps of a training run); of several kinds, nobody can say whether they are one 
 from __future__ import annotations
 
 import fnmatch
-import glob
 from collections import Counter
 from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, replace
@@ -17,14 +16,15 @@ from pathlib import Path, PurePosixPath
 from transcoder.batching.items import Item, check_names, refused
 from transcoder.errors import Problem, SourceError, TranscodeError
 from transcoder.sources.base import Location, in_order, unreadable
-from transcoder.sources.candidates import KERAS3_INDEX, Candidate
-from transcoder.sources.detect import GPT_SHAPES, NPZ, containers_in
-from transcoder.sources.open import Source
-from transcoder.sources.remote.path import locate
+from transcoder.sources.detect import Candidate, containers_in
+from transcoder.sources.formats import FORMATS
+from transcoder.sources.remote.locate import locate
+from transcoder.sources.tf.formats import SAVED_MODEL
 
-# Named as weights, whatever they begin with: a damaged file must fail, not be overlooked.
-WEIGHTS = ("*.h5", "*.hdf5", "*.keras")
+DAMAGED = "damaged weights"
 DEEPEST = 64
+# The longest first: `.weights.h5` also ends in `.h5`.
+SUFFIXES = sorted({suffix for each in FORMATS for suffix in each.suffixes}, key=lambda suffix: (-len(suffix), suffix))
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class _Walk:
             files = [entry for entry in entries if entry.is_file()]
             found = containers_in(directory, files, latest=self._latest)
             own = list(self._items(directory, name, files, found))
-            inner = {c.path for c in found if c.kind == "SavedModel"}
+            inner = {c.path for c in found if c.format is SAVED_MODEL}
             if directory in inner:
                 entries = []  # its variables are a checkpoint too, and its assets may be anything
             elif inner:
@@ -111,74 +111,33 @@ class _Walk:
     def _items(self, directory: Location, name: str, files: list[Location], found: list[Candidate]) -> Iterator[Item]:
         sizes = {file: file.stat().st_size for file in files}
         names = {file.name for file in files}
-        taken = {c.path: weights_of(c, sizes) for c in found}
-        known = {path for paths in taken.values() for path in paths} | set(taken)
-        for file in files:
-            if file not in known and _looks_like_weights(file, names):
-                taken[file] = [file]
-                found = [*found, Candidate("damaged weights", file, _never)]
-        kinds = Counter(c.kind for c in found)
-        if len(kinds) > 1:
-            listed = ", ".join(f"{str(c.path).removeprefix(f'{directory}/')} ({c.kind})" for c in found)
+        containers = [(c.format.title, c.path, c.weights(files)) for c in found]
+        known = {file for _, path, weights in containers for file in (path, *weights)}
+        containers += [(DAMAGED, f, [f]) for f in files if f not in known and _is_damaged(f, names)]
+        if len({title for title, _, _ in containers}) > 1:
+            listed = ", ".join(f"{str(path).removeprefix(f'{directory}/')} ({title})" for title, path, _ in containers)
             wanted = "one, or several of one kind"
-            remedy = f"name in a list which to convert, for example: {found[0].path}; or --exclude the others"
+            remedy = f"name in a list which to convert, for example: {containers[0][1]}; or --exclude the others"
             problem = Problem(str(directory), listed, wanted, remedy)
             yield refused(name, str(directory), SourceError(f"several checkpoints in {directory}", problem))
             return
-        stems = Counter(_stem(c.path) for c in found)
-        for c in found:
-            size = sum(sizes[path] if path in sizes else path.stat().st_size for path in taken[c.path])
-            stem = _stem(c.path) if stems[_stem(c.path)] == 1 else c.path.name
-            yield Item(name if len(found) == 1 else f"{name}/{stem}", str(c.path), size, c.kind)
+        stems = Counter(_stem(path) for _, path, _ in containers)
+        for title, path, weights in containers:
+            size = sum(sizes[file] if file in sizes else file.stat().st_size for file in weights)
+            stem = _stem(path) if stems[_stem(path)] == 1 else path.name
+            yield Item(name if len(containers) == 1 else f"{name}/{stem}", str(path), size, title)
 
 
-def weights_of(candidate: Candidate, beside: Sequence[Location] | dict[Location, int]) -> list[Location]:
-    """The files that hold a container's weights, as its name says; their sizes are what scheduling goes by."""
-    path = candidate.path
-    patterns = [path.name]
-    match candidate.kind:
-        case "SavedModel":
-            return in_order((path / "variables").iterdir()) if (path / "variables").is_dir() else []
-        case "TensorFlow checkpoint":
-            patterns = [f"{glob.escape(path.name)}.index", f"{glob.escape(path.name)}.data-*"]
-        case "TensorFlow 1 checkpoint, V1 format":
-            patterns = [path.name, f"{glob.escape(path.name)}-?????-of-?????"]
-        case "OpenAI's release of GPT":
-            patterns = [GPT_SHAPES, "params_*.npy"]
-        case "sharded Keras HDF5":
-            patterns = [path.name, "tf_model-*-of-*.h5"]
-        case "safetensors in TensorFlow layout" if path.suffix == ".json":
-            patterns = [path.name, "model-*-of-*.safetensors"]
-        case "Keras 3 weights" if path.name.endswith(KERAS3_INDEX):
-            patterns = [path.name, f"{glob.escape(path.name.removesuffix(KERAS3_INDEX))}_?????.weights.h5"]
-        case _:
-            pass
-    return [file for file in beside if any(fnmatch.fnmatchcase(file.name, pattern) for pattern in patterns)]
-
-
-def _looks_like_weights(file: Location, names: Set[str]) -> bool:
-    """Whether a file that is part of no container has the name of one: half of a checkpoint, or a damaged one."""
-    if any(fnmatch.fnmatchcase(file.name, pattern) for pattern in WEIGHTS):
-        return True
-    if fnmatch.fnmatchcase(file.name, "*.data-00000-of-?????"):
-        return f"{file.name.rpartition('.data-')[0]}.index" not in names
-    if file.suffix == ".safetensors":
-        with file.open("rb") as opened:
-            header = int.from_bytes(opened.read(8), "little")
-        return header + 8 > file.stat().st_size
-    return False
-
-
-def _never(contain: bool) -> Source:
-    raise AssertionError("an item is opened by its path")
+def _is_damaged(file: Location, names: Set[str]) -> bool:
+    """Return whether a file of no container was meant as one: a damaged one, or a part without the others."""
+    return any(each.is_damaged(file, names) for each in FORMATS if each.is_damaged is not None)
 
 
 def _stem(path: Location) -> str:
-    name = path.name
-    for suffix in (".index.json", ".weights.h5", KERAS3_INDEX, ".h5", ".hdf5", ".keras", NPZ, ".safetensors"):
-        if name.endswith(suffix):
-            return name.removesuffix(suffix) or name
-    return name
+    for suffix in SUFFIXES:
+        if path.name.endswith(suffix):
+            return path.name.removesuffix(suffix) or path.name
+    return path.name
 
 
 def _unnested(items: list[Item]) -> list[Item]:

@@ -12,13 +12,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlsplit
 
-from transcoder.batching.find import weights_of
 from transcoder.batching.items import OPTIONS, Item, check_names
 from transcoder.errors import Problem, TranscodeError, UsageError
 from transcoder.options import parse_options
 from transcoder.sources.base import in_order, unreadable
 from transcoder.sources.detect import candidates_at
-from transcoder.sources.remote.path import is_url, locate
+from transcoder.sources.remote.locate import is_url, locate
 
 SUFFIXES = (".txt", ".list", ".csv", ".jsonl", ".ndjson")
 COLUMNS = ("source", "output", *OPTIONS)
@@ -127,8 +126,10 @@ def _measured(source: str) -> tuple[str, int]:
         if is_url(source) and not source.startswith("file://"):
             return "remote", 0
         found = candidates_at(place)
-        files = [file for file in in_order(found[0].path.parent.iterdir()) if file.is_file()]
-        return found[0].kind, sum(file.stat().st_size for file in weights_of(found[0], files))
+        candidate = found[0]
+        home = candidate.path if candidate.path.is_dir() else candidate.path.parent
+        files = [file for file in in_order(home.iterdir()) if file.is_file()]
+        return candidate.format.title, sum(file.stat().st_size for file in candidate.weights(files))
     except (OSError, TranscodeError, IndexError):
         return "", 0
 

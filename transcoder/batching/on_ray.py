@@ -13,8 +13,8 @@ from typing import Any
 
 from transcoder.batching.executors import Advanced, Died, Event, Finished, Started, Task
 from transcoder.batching.items import Item, Settings
-from transcoder.batching.work import Result
-from transcoder.errors import Problem, UsageError
+from transcoder.batching.outcome import Result
+from transcoder.errors import Problem, UsageError, missing
 
 RETRIES = 3  # by Ray, of a task whose worker or node was lost
 EVERY = 0.5  # seconds between two progress messages
@@ -30,15 +30,7 @@ class Ray:
         try:
             import ray
         except ImportError:
-            raise UsageError(
-                "Ray is not installed",
-                Problem(
-                    "--ray-address",
-                    "no package ray",
-                    "Ray on this machine and on every node",
-                    "pip install 'weight-transcoder[ray]'",
-                ),
-            ) from None
+            raise UsageError("--ray-address needs Ray, here and on every node", missing("ray", "ray")) from None
         try:
             ray.init(address=address, log_to_driver=False, logging_level="ERROR")
         except (ConnectionError, OSError, RuntimeError, ValueError) as error:
@@ -117,7 +109,7 @@ def _work(item: dict[str, Any], settings: dict[str, Any], look: bool, board: Any
     import socket
 
     from transcoder.batching.work import perform
-    from transcoder.batching.worker import internal_error
+    from transcoder.batching.worker import internal_failure
 
     asked, common = Item.from_json(item), Settings(**settings)
     board.say.remote(asked.name, f"{socket.gethostname()}:{os.getpid()}", 0, 0)
@@ -134,4 +126,4 @@ def _work(item: dict[str, Any], settings: dict[str, Any], look: bool, board: Any
     try:
         return vars(perform(asked, common, 1, progress, look=look))
     except Exception as error:  # an internal error fails the item, not the batch
-        return vars(internal_error(error, asked))
+        return vars(internal_failure(error, asked))

@@ -9,6 +9,20 @@ from transcoder.batching.items import Item
 
 
 @dataclass(frozen=True)
+class Result:
+    """The result of an item. `state` is done, skipped (done before), failed, busy (another batch has it), or look.
+
+    `passing` says that a retry may help. `need` is the memory in bytes, for the state look.
+    """
+
+    state: str
+    facts: dict[str, Any] = field(default_factory=dict)
+    error: dict[str, Any] | None = None
+    passing: bool = False
+    need: int = 0
+
+
+@dataclass(frozen=True)
 class Outcome:
     """What became of an item.
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from transcoder.batching.destination.base import Destination
 from transcoder.batching.executors import Advanced, Died, Event, Executor, Finished, Started, Task
 from transcoder.batching.items import Item, Settings
-from transcoder.batching.outcome import Outcome, Summary
+from transcoder.batching.outcome import Outcome, Result, Summary
 from transcoder.batching.record import Record
 from transcoder.batching.watch import Watcher
-from transcoder.batching.work import CORE, Result, need
+from transcoder.batching.work import CORE, need
 from transcoder.errors import Problem, TranscodeError
 from transcoder.options import parse_size
 

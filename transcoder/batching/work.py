@@ -6,22 +6,29 @@ all done imports no reader.
 
 from __future__ import annotations
 
-import errno
 import os
-import re
 import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from contextlib import AbstractContextManager, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from transcoder.artifacts import RECEIPT, REPORT
 from transcoder.batching.destination.base import Destination
 from transcoder.batching.destination.open import open_destination
+from transcoder.batching.faults import failure
 from transcoder.batching.items import LEVELS, Item, Settings
+from transcoder.batching.outcome import Result
 from transcoder.batching.record import Digests, Record, hash_names, program_digest, request_digest
-from transcoder.errors import Problem, SourceError, TranscodeError, ValidationError, WriteError
+from transcoder.errors import (
+    Problem,
+    SourceError,
+    TranscodeError,
+    ValidationError,
+    WriteError,
+    docs_url,
+)
 from transcoder.files.digests import digest_of, file_state
 
 if TYPE_CHECKING:
@@ -31,40 +38,9 @@ if TYPE_CHECKING:
 
 Progress = Callable[[str, int, int], None]  # the step, bytes since the last call, bytes in all
 
-# Transient faults of disks and networks. A full disk or a missing permission needs a user.
-PASSING = frozenset(
-    {
-        errno.EIO,
-        errno.ETIMEDOUT,
-        errno.ECONNRESET,
-        errno.ECONNABORTED,
-        errno.ECONNREFUSED,
-        errno.ENETDOWN,
-        errno.ENETRESET,
-        errno.ENETUNREACH,
-        errno.EHOSTDOWN,
-        errno.EHOSTUNREACH,
-        errno.ESTALE,
-        errno.EREMOTEIO,
-    }
-)
 CORE = 150 << 20  # bytes that a worker takes before it has read anything
 CHECKED = 150 << 20  # that level `weights` takes of any model
 TORCH = 700 << 20
-
-
-@dataclass(frozen=True)
-class Result:
-    """The result of an item. `state` is done, skipped (done before), failed, busy (another batch has it), or look.
-
-    `passing` says that a retry may help. `need` is the memory in bytes, for the state look.
-    """
-
-    state: str
-    facts: dict[str, Any] = field(default_factory=dict)
-    error: dict[str, Any] | None = None
-    passing: bool = False
-    need: int = 0
 
 
 def perform(item: Item, settings: Settings, threads: int, progress: Progress, *, look: bool = False) -> Result:
@@ -98,45 +74,10 @@ def perform(item: Item, settings: Settings, threads: int, progress: Progress, *,
         return failure(error, item.name, time.perf_counter() - begun)
 
 
-def failure(error: Exception, name: str, seconds: float) -> Result:
-    """Return the result of a failed item. Messages name the final output, not the partial one."""
-    if isinstance(error, TranscodeError):
-        known = error
-    else:
-        where = str(getattr(error, "filename", None) or name)
-        known = TranscodeError(
-            "operating system error",
-            Problem(where, str(error), "the operation to succeed", "check the path, permissions and disk"),
-        )
-    last = name.rpartition("/")[2]
-    stage = f".{last}.transcode-partial"
-    values = known.to_json()
-    values["problems"] = [
-        {key: text.replace(stage, last) for key, text in asdict(problem).items()} for problem in known.problems
-    ]
-    return Result("failed", {"seconds": round(seconds, 3)}, values, is_passing(error))
-
-
 def _failed(item: Item, before: Record | None, result: Result) -> Record:
     """Return the record of a failure. It keeps the outputs of an earlier batch, which may still be there."""
     failed = Record(item.to_json(), "failed", facts=result.facts, error=result.error)
     return failed if before is None else replace(failed, outputs=before.outputs, stored=before.stored)
-
-
-def is_passing(error: BaseException | None) -> bool:
-    """Whether an error has a transient cause."""
-    while error is not None:
-        if isinstance(error, (ConnectionError, TimeoutError)):
-            return True
-        if isinstance(error, OSError):
-            # libhdf5 reports errno in its message only.
-            said = re.search(r"errno = (\d+)", str(error))
-            if (error.errno or (int(said[1]) if said else 0)) in PASSING:
-                return True
-        if isinstance(error, SourceError) and any("at the last of" in problem.found for problem in error.problems):
-            return True  # a server's fault that the reader has already tried again, see sources/remote/retry.py
-        error = error.__cause__ or error.__context__
-    return False
 
 
 # Done? --------------------------------------------------------------------------------------------------------------
@@ -185,11 +126,11 @@ def _names(item: Item, destination: Destination, record: Record) -> str:
 def _replanned(item: Item, settings: Settings, destination: Destination, record: Record) -> bool:
     from blake3 import blake3
 
-    from transcoder.pipeline import small_files
+    from transcoder.pipeline import make_small_files
 
     try:
         with _prepared(item, settings, destination, 1) as job:
-            files = {name: blake3(data).hexdigest() for name, data in small_files(job).items()}
+            files = {name: blake3(data).hexdigest() for name, data in make_small_files(job).items()}
             weights = [shard.file for shard in job.plan.shards]
             same = (
                 job.plan.digest == record.plan
@@ -209,9 +150,10 @@ def _replanned(item: Item, settings: Settings, destination: Destination, record:
 # Do it --------------------------------------------------------------------------------------------------------------
 
 
-def _prepared(item: Item, settings: Settings, destination: Destination, threads: int) -> Any:
-    from transcoder.options import parse_options
+def _prepared(item: Item, settings: Settings, destination: Destination, threads: int) -> AbstractContextManager[Job]:
+    from transcoder.options import Request, parse_options
     from transcoder.pipeline import prepare
+    from transcoder.sources.remote.locate import locate
 
     options = parse_options(
         dtype=item.dtype,
@@ -220,21 +162,15 @@ def _prepared(item: Item, settings: Settings, destination: Destination, threads:
         threads=threads,
         page_cache=settings.page_cache,
     )
-    return prepare(
-        item.source,
-        mapping=item.mapping,
-        architecture=item.architecture,
-        config=item.config,
-        output=destination.local(item.name),
-        contain=True,  # nobody has inspected what a batch finds
-        options=options,
-    )
+    # Contained: nobody has inspected what a batch finds.
+    request = Request(locate(item.source), options, item.config, item.mapping, item.architecture, contain=True)
+    return prepare(request, destination.local(item.name))
 
 
 def _need(item: Item, settings: Settings, destination: Destination) -> int:
     """Return the bytes of memory that the item takes: the plan's buffers, and its validation."""
     with _prepared(item, settings, destination, 1) as job:
-        largest = max((entry.target.nbytes for entry in job.plan.entries), default=0)
+        largest = max((spec.nbytes for spec in job.plan.specs), default=0)
         return need(settings, job.plan.peak_bytes, largest, job.plan.nbytes)
 
 
@@ -258,7 +194,7 @@ def _convert(
     progress: Progress,
     begun: float,
 ) -> Record:
-    from transcoder.pipeline import fill, room_for, small_files
+    from transcoder.pipeline import make_small_files, output_bytes, write_output
     from transcoder.writing.directory import check_paths
 
     output = destination.local(item.name)
@@ -267,10 +203,10 @@ def _convert(
     request = request_digest(item)
     with _prepared(item, settings, destination, threads) as job:
         as_opened = _states(job)
-        files = small_files(job)
-        inside = destination.staged(item.name, before, force=settings.force, needed=room_for(job, files))
+        files = make_small_files(job)
+        inside = destination.staged(item.name, before, force=settings.force, needed=output_bytes(job, files))
         with inside as stage:
-            fill(job, files, stage, lambda count, total: progress("converting", count, total))
+            write_output(job, files, stage, lambda count, total: progress("converting", count, total))
             converted = time.perf_counter()
             report = _validate(item, settings, stage, progress) if settings.validate != "none" else None
             inputs = _identities(item, job, drop=settings.drop)
@@ -306,7 +242,7 @@ def _convert(
             "peak_buffers": job.plan.peak_bytes,
             "convert_seconds": round(converted - begun, 3),
             "seconds": round(time.perf_counter() - begun, 3),
-            "config_directory": _relative(item, job.config.path.parent),
+            "config_directory": _relative(item, job.origin.config.path.parent),
             **_parity(report),
         }
         record = Record(
@@ -335,7 +271,7 @@ def _validate(item: Item, settings: Settings, stage: Path, progress: Progress) -
         stage,
         level=LEVELS[settings.validate],
         mapping=item.mapping,
-        source_config=item.config,
+        config=item.config,
         report=stage / REPORT,
         page_cache=settings.page_cache,
         progress=lambda count, total: progress("validating", count, total),
@@ -343,7 +279,9 @@ def _validate(item: Item, settings: Settings, stage: Path, progress: Progress) -
     if not report.passed:
         failed = [level for level in report.levels if level.verdict != "passed"]
         problems = [problem for level in failed for problem in level.findings] or [
-            Problem(f"level {level.name}", f"{level.verdict}: {level.summary}", "passed", "see docs/validation.md")
+            Problem(
+                f"level {level.name}", f"{level.verdict}: {level.summary}", "passed", f"see {docs_url('validation')}"
+            )
             for level in failed
         ]
         raise ValidationError(f"level {failed[0].name} {failed[0].verdict}: {failed[0].summary}", problems)
@@ -362,7 +300,7 @@ def _parity(report: Report | None) -> dict[str, Any]:
 
 def _files(job: Job) -> list[Location]:
     """Return every file that the output depends on."""
-    return list(dict.fromkeys((*job.source.files(), job.config.path, *job.sidecars.copied)))
+    return list(dict.fromkeys((*job.source.files(), job.origin.config.path, *job.origin.sidecars.copied)))
 
 
 def _states(job: Job) -> dict[Location, tuple[int, ...]]:

@@ -1,1 +1,1 @@
-"""The command line: one file a command, each with its table. A command imports only click until it runs."""
+"""The command line: one file a command, with its table. options.py, terminal.py, process.py and logs.py are shared."""

@@ -1,31 +1,32 @@
-"""What people and machines see of a batch: a live view on a terminal, log lines in a pipe, JSON lines, tables."""
+"""What a batch shows while it runs: a live view on a terminal, lines in a pipe, or JSON lines. And its HTML page."""
 
 from __future__ import annotations
 
 import json
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from transcoder.batching.items import Item
 from transcoder.batching.outcome import Outcome, Summary
 from transcoder.batching.run import Listing
 from transcoder.batching.watch import Watcher
+from transcoder.cli.terminal import echo
 from transcoder.tensors import format_bytes
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.progress import TaskID
 
-CHANGES = 0.1  # seconds between two changes of the live view
+REFRESH_SECONDS = 0.1  # between two changes of the live view
 
 
 class Lines(Watcher):
-    """A line for each thing that happened: for logs."""
+    """Writes a line to stderr for each event, for logs."""
 
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self._write = write
+    def __init__(self) -> None:
         self._done = self._total = 0
 
     def begin(self, items: Sequence[Item]) -> None:
@@ -35,24 +36,24 @@ class Lines(Watcher):
 
     def again(self, item: Item, why: str, wait: float) -> None:
         if why:
-            self._write(f"{self._place()} again    {item.name}  in {wait:.0f} s: {why}")
+            self._write(f"{self._place()} retry    {item.name}  in {wait:.0f} s: {why}")
 
     def ended(self, outcome: Outcome) -> None:
         self._done += 1
-        self._write(f"{self._place()} {outcome.state:8} {outcome.item.name}  {_said(outcome)}")
+        self._write(f"{self._place()} {outcome.state:8} {outcome.item.name}  {_result(outcome)}")
+
+    def _write(self, line: str) -> None:
+        print(line, file=sys.stderr, flush=True)
 
     def _place(self) -> str:
         return f"[{self._done:{len(str(self._total))}}/{self._total}]"
 
 
 class JsonLines(Watcher):
-    """A JSON object a line for each thing that happened: for machines."""
-
-    def __init__(self, write: Callable[[str], None]) -> None:
-        self._write = write
+    """Writes a JSON object a line to stdout for each event, for machines."""
 
     def _say(self, event: str, values: dict[str, object]) -> None:
-        self._write(json.dumps({"event": event, **values}, ensure_ascii=False))
+        echo_line({"event": event, **values})
 
     def begin(self, items: Sequence[Item]) -> None:
         self._say("begin", {"items": len(items), "size": sum(item.size for item in items)})
@@ -69,7 +70,7 @@ class JsonLines(Watcher):
 
 
 class Live(Watcher):
-    """A bar for the whole, one for each worker, and above them failures as they come. On a terminal only."""
+    """Shows a bar for the batch, a bar for each worker, and failures above them. For terminals only."""
 
     def __init__(self, console: Console) -> None:
         from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
@@ -83,13 +84,13 @@ class Live(Watcher):
             TextColumn("{task.fields[note]}", style="dim"),
             console=console,
             transient=True,
-            refresh_per_second=1 / CHANGES,
+            refresh_per_second=1 / REFRESH_SECONDS,
         )
         self._workers: dict[str, TaskID] = {}
         self._at: dict[str, tuple[str, float]] = {}  # item -> its worker, and the share of it that is done
         self._sizes: dict[str, int] = {}
         self._counts = {"done": 0, "skipped": 0, "failed": 0}
-        self._past = 0
+        self._processed = 0
         self._moved = 0  # bytes that were worked on, without those that were found done
         self._begun = self._shown = 0.0
 
@@ -116,12 +117,12 @@ class Live(Watcher):
     def again(self, item: Item, why: str, wait: float) -> None:
         self._free(item)
         if why:
-            self._console.print(_line("again", item.name, f"in {wait:.0f} s: {why}", "yellow"))
+            self._console.print(_line("retry", item.name, f"in {wait:.0f} s: {why}", "yellow"))
 
     def ended(self, outcome: Outcome) -> None:
         self._free(outcome.item)
         size = self._sizes[outcome.item.name]
-        self._past += size
+        self._processed += size
         self._moved += size if outcome.state == "done" else 0
         self._counts[outcome.state] += 1
         if outcome.state == "failed":
@@ -134,36 +135,36 @@ class Live(Watcher):
 
     def tick(self) -> None:
         now = time.monotonic()
-        if now - self._shown < CHANGES:
+        if now - self._shown < REFRESH_SECONDS:
             return
         self._shown = now
         current = sum(share * self._sizes[name] for name, (_, share) in self._at.items())
         elapsed = now - self._begun
         rate = (self._moved + current) / elapsed if elapsed else 0.0
-        left = sum(self._sizes.values()) - self._past - current
+        left = sum(self._sizes.values()) - self._processed - current
         note = f"{format_bytes(rate)}/s, {_clock(left / rate)} left" if rate else ""
         counts = self._counts
         words = [f"{sum(counts.values())} of {len(self._sizes)}"]
-        words += [f"{counts['skipped']} done before"] if counts["skipped"] else []
+        words += [f"{counts['skipped']} skipped"] if counts["skipped"] else []
         words += [f"[red]{counts['failed']} failed[/]"] if counts["failed"] else []
-        self._bars.update(self._whole, description=", ".join(words), completed=self._past + current, note=note)
+        self._bars.update(self._whole, description=", ".join(words), completed=self._processed + current, note=note)
 
     def end(self) -> None:
         self._bars.stop()
 
 
 def watcher(*, as_json: bool) -> Watcher:
-    """The one for this process's streams: JSON lines on stdout; else a live view or lines on stderr."""
+    """Return the watcher for this process: JSON lines on stdout, else a live view or lines on stderr."""
     if as_json:
-        return JsonLines(lambda line: print(line, flush=True))
+        return JsonLines()
     if sys.stderr.isatty():
         from rich.console import Console
 
         return Live(Console(stderr=True, highlight=False))
-    return Lines(lambda line: print(line, file=sys.stderr, flush=True))
+    return Lines()
 
 
-def _said(outcome: Outcome) -> str:
+def _result(outcome: Outcome) -> str:
     if outcome.state == "failed":
         return outcome.reason
     facts = outcome.facts
@@ -171,10 +172,10 @@ def _said(outcome: Outcome) -> str:
     return f"{format_bytes(int(facts.get('bytes', 0)))} in {facts.get('seconds', 0):.2f} s{equal}"
 
 
-def _line(what: str, name: str, said: str, style: str) -> RenderableType:
+def _line(what: str, name: str, why: str, style: str) -> RenderableType:
     from rich.text import Text
 
-    return Text.assemble((f"{what:7}", style), (f"{name}  ", "bold"), said)
+    return Text.assemble((f"{what:7}", style), (f"{name}  ", "bold"), why)
 
 
 def _short(name: str, width: int = 32) -> str:
@@ -188,68 +189,29 @@ def _clock(seconds: float) -> str:
     return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
 
 
-def listing_table(todo: Listing) -> RenderableType:
-    """What a batch would do."""
-    from rich.console import Group
-    from rich.text import Text
-
-    from transcoder.cli.show import grid
-
-    table = grid("checkpoint", "container", "bytes", "from", right=("bytes",))
-    for item in sorted(todo.mine, key=lambda item: item.name):
-        if item.problem is not None:
-            table.add_row(Text(item.name), Text("can't be converted", style="red"), "", Text(_reason(item)))
-        else:
-            table.add_row(Text(item.name), item.kind, format_bytes(item.size), Text(item.source))
-    size = format_bytes(sum(item.size for item in todo.mine))
-    part = f", of {len(todo.items)} in all" if len(todo.mine) != len(todo.items) else ""
-    return Group(table, "", *(Text(note) for note in todo.notes), Text(f"{len(todo.mine)} to do{part}, {size}"))
+def echo_line(data: dict[str, object]) -> None:
+    """Print an object as one line of JSON."""
+    echo(json.dumps(data, ensure_ascii=False))
 
 
-def _reason(item: Item) -> str:
-    return Outcome(item, "failed", error=item.problem).reason
+def publish_page(todo: Listing, summary: Summary, root: str, out: str) -> str:
+    """Write the page of a batch, or of its part, into OUT. Returns its path or URL."""
+    from transcoder.batching.destination.open import open_destination
+    from transcoder.batching.page import render
+
+    name = "batch.html" if todo.part is None else f"batch-{todo.part[0]}-of-{todo.part[1]}.html"
+    text = render(summary.outcomes, root=root, seconds=summary.seconds)
+    return open_destination(out).write_file(name, text.encode("utf-8"))
 
 
-def summary_table(summary: Summary) -> RenderableType:
-    """How a batch ended: failures with their reasons, and the figures of the whole."""
-    from rich.console import Group
-    from rich.text import Text
+def write_page(path: Path, summary: Summary, root: str) -> str:
+    """Write the page to a file that the user named. Returns its path. Raises WriteError."""
+    from transcoder.batching.page import render
+    from transcoder.files.atomic import unwritable, write_whole
 
-    from transcoder.cli.show import grid
-
-    parts: list[RenderableType] = []
-    if summary.failed:
-        failures = grid("failed", "why")
-        for outcome in summary.failed:
-            failures.add_row(Text(outcome.item.name, style="red"), Text(outcome.reason))
-        parts += [failures, ""]
-    figures = ("done", "skipped", "failed", "bytes", "time", "rate")
-    whole = grid(*figures, right=figures)
-    rate = f"{format_bytes(summary.converted / summary.seconds)}/s" if summary.converted else ""
-    counts = [str(summary.count(state)) for state in ("done", "skipped", "failed")]
-    whole.add_row(*counts, format_bytes(summary.converted), f"{summary.seconds:.1f} s", rate)
-    return Group(*parts, whole)
-
-
-def status_table(outcomes: Sequence[Outcome]) -> RenderableType:
-    """What is known of each item of an OUT, failures first, and how many there are of each state."""
-    from rich.console import Group
-    from rich.text import Text
-
-    from transcoder.cli.show import grid
-
-    styles = {"failed": "red", "damaged": "red", "done": "green", "at work": "cyan", "waiting": "yellow"}
-    order = list(styles)
-    table = grid("state", "checkpoint", "bytes", "seconds", "what is known", right=("bytes", "seconds"))
-    for o in sorted(outcomes, key=lambda o: (order.index(o.state), o.item.name)):
-        size, seconds = o.facts.get("bytes"), o.facts.get("seconds")
-        proof = "; ".join(f"{level['level']} {level['verdict']}" for level in o.facts.get("proof", ()))
-        table.add_row(
-            Text(o.state, style=styles[o.state]),
-            Text(o.item.name),
-            format_bytes(int(size)) if size else "",
-            f"{seconds:.2f}" if seconds else "",
-            Text(o.reason if o.error else proof),
-        )
-    counts = [f"{n} {state}" for state in order if (n := sum(o.state == state for o in outcomes))]
-    return Group(table, "", Text(", ".join(counts) or "no batch has written here"))
+    text = render(summary.outcomes, root=root, seconds=summary.seconds or None)
+    try:
+        write_whole(path, text.encode("utf-8"))
+    except OSError as error:
+        raise unwritable(path, error) from error
+    return str(path)

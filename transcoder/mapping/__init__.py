@@ -1,15 +1,15 @@
 """Mappings: YAML tables that say what each TensorFlow variable becomes. Load, look up, expand."""
 
-from transcoder.mapping.choose import choose
-from transcoder.mapping.expand import Assignment, DropRule, Table, expand
+from transcoder.mapping.choose_mapping import choose
+from transcoder.mapping.expand import expand
 from transcoder.mapping.language import Mapping
 from transcoder.mapping.library import (
     architecture_names,
     find_mappings,
     load_mapping,
-    mapping_digest,
     shipped_names,
 )
+from transcoder.mapping.table import Assignment, DropRule, Table
 
 __all__ = [
     "Assignment",
@@ -21,6 +21,5 @@ __all__ = [
     "expand",
     "find_mappings",
     "load_mapping",
-    "mapping_digest",
     "shipped_names",
 ]

@@ -1,4 +1,4 @@
-"""The expressions of mappings: `4 * hidden_size`, `depths[stage]`, `block == 0`. Values and names, nothing runs."""
+"""Evaluates the expressions of mappings: `4 * hidden_size`, `depths[stage]`, `block == 0`. No code of a file runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import Any, TypeAlias, TypeVar
 
 # What config.json may hold.
 Value: TypeAlias = "int | str | float | bool | list[Value] | dict[str, Value] | None"
-_Whole = TypeVar("_Whole")
+_Checked = TypeVar("_Checked")
 _HOLE = re.compile(r"\{([^{}]*)\}")
-LONGEST = 200
-LONGEST_NAME = 2000
-MOST = 1000  # entries of a list that is gone through or put together: a loop may ask for it at each of its turns
-LARGEST = 1 << 63  # no extent of a tensor reaches it
+MAX_CHARACTERS = 200  # of an expression, and of a value in a message
+MAX_NAME_CHARACTERS = 2000
+MAX_ENTRIES = 1000  # of a list that an expression goes through or makes: a loop may do so in each iteration
+MAX_NUMBER = 1 << 63  # no dimension of a tensor reaches it
 CONSTANTS: dict[str, Value] = {"true": True, "false": False, "null": None}
 _ARITHMETIC: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -35,15 +35,21 @@ _ORDER: dict[type, Callable[[Any, Any], bool]] = {
 
 
 def _divisible(arguments: list[Any]) -> int:
-    """MobileNet's make_divisible: channels rounded to a multiple of the divisor, at least `least`, by less than 10%."""
-    channels, divisor, least = arguments
-    rounded = max(least, int(channels + divisor / 2) // divisor * divisor)
+    """MobileNet's make_divisible: channels rounded to a multiple of the divisor, down by less than 10%."""
+    channels, divisor, minimum = arguments
+    rounded = max(minimum, int(channels + divisor / 2) // divisor * divisor)
     return int(rounded + divisor if rounded < 0.9 * channels else rounded)
 
 
 _FUNCTIONS: dict[str, Callable[[Any], Any]] = {
-    "len": len, "sum": sum, "min": min, "max": max, "int": int, "round": round, "divisible": _divisible,
-}  # fmt: skip
+    "len": len,
+    "sum": sum,
+    "min": min,
+    "max": max,
+    "int": int,
+    "round": round,
+    "divisible": _divisible,
+}
 
 
 class ExpressionError(ValueError):
@@ -51,17 +57,17 @@ class ExpressionError(ValueError):
 
 
 def evaluate(text: str | int, names: Mapping[str, Value]) -> int:
-    """The whole number that an expression gives."""
+    """Return the whole number that an expression gives. Raises ExpressionError."""
     value = value_of(text, names) if isinstance(text, str) else text
     if isinstance(value, bool) or not isinstance(value, int):
         raise ExpressionError(f"{text!r} is {_short(value)}, not a whole number")
-    if not -LARGEST < value < LARGEST:
+    if not -MAX_NUMBER < value < MAX_NUMBER:
         raise ExpressionError(f"{text!r} is beyond any tensor's size")
     return value
 
 
 def holds(text: str, names: Mapping[str, Value]) -> bool:
-    """Whether a condition is true."""
+    """Whether a condition is true. Raises ExpressionError."""
     value = value_of(text, names)
     if not isinstance(value, bool):
         raise ExpressionError(f"{text!r} is {_short(value)}, neither true nor false")
@@ -69,7 +75,7 @@ def holds(text: str, names: Mapping[str, Value]) -> bool:
 
 
 def value_of(text: str, names: Mapping[str, Value]) -> Value:
-    """What an expression gives."""
+    """Return the value that an expression gives. Raises ExpressionError."""
     try:
         return _evaluate(_parse(text), names)
     except (TypeError, ValueError, ArithmeticError, LookupError) as error:
@@ -79,7 +85,7 @@ def value_of(text: str, names: Mapping[str, Value]) -> Value:
 
 
 def fill(template: str, names: Mapping[str, Value]) -> str:
-    """A template with every {expression} replaced by its value."""
+    """Return a template with every {expression} replaced by its value. Raises ExpressionError."""
 
     def replace(match: re.Match[str]) -> str:
         value = value_of(match[1], names)
@@ -88,7 +94,7 @@ def fill(template: str, names: Mapping[str, Value]) -> str:
         return str(value)
 
     filled = _HOLE.sub(replace, template)
-    if len(filled) > LONGEST_NAME:
+    if len(filled) > MAX_NAME_CHARACTERS:
         raise ExpressionError(f"{_short(template)} gives a name of {len(filled)} characters")
     if "{" in filled or "}" in filled:
         raise ExpressionError(f"{template!r} has an unmatched brace")
@@ -96,14 +102,14 @@ def fill(template: str, names: Mapping[str, Value]) -> str:
 
 
 def check(text: str | int, *, template: bool) -> None:
-    """Raise ExpressionError unless an expression or, with `template`, the holes of a template can be read."""
+    """Check the syntax of an expression or, with `template`, of those in a template. Raises ExpressionError."""
     if isinstance(text, str):
         for piece in _HOLE.findall(text) if template else [text]:
             _parse(piece)
 
 
 def tested_values(text: str) -> list[tuple[str, Value]]:
-    """The (name, value) pairs that a condition asks for: what to try in order to see it hold, and fail."""
+    """Return the (name, value) pairs that a condition tests: what to try in order to see it hold, and fail."""
     pairs: list[tuple[str, Value]] = []
     for node in ast.walk(_parse(text)):
         match node:
@@ -117,7 +123,7 @@ def tested_values(text: str) -> list[tuple[str, Value]]:
 
 @lru_cache(maxsize=1 << 14)
 def _parse(text: str) -> ast.expr:
-    if len(text) > LONGEST:
+    if len(text) > MAX_CHARACTERS:
         raise ExpressionError(f"an expression of {len(text)} characters")
     try:
         return ast.parse(text.strip(), mode="eval").body
@@ -133,18 +139,18 @@ def _evaluate(node: ast.expr, names: Mapping[str, Value]) -> Value:
             if name in CONSTANTS:
                 return CONSTANTS[name]
             if name not in names:
-                raise ExpressionError(f"{name!r} is not known here")
+                raise ExpressionError(f"{name!r} is not defined here")
             return names[name]
         case ast.List(elts=items):
             return [_evaluate(item, names) for item in items]
         case ast.Attribute(value=whole, attr=name):
             table = _evaluate(whole, names)
             if not isinstance(table, dict) or name not in table:
-                raise ExpressionError(f"{ast.unparse(node)!r} is not known here")
+                raise ExpressionError(f"{ast.unparse(node)!r} is not defined here")
             return table[name]
         case ast.Subscript(value=whole, slice=ast.Slice(lower=lower, upper=upper, step=None)):
             start, stop = (None if end is None else _number(end, names) for end in (lower, upper))
-            return _in_bounds(_list(whole, names))[start:stop]
+            return _within_size(_list(whole, names))[start:stop]
         case ast.Subscript(value=whole, slice=index):
             at: int = _number(index, names)
             return _list(whole, names)[at]
@@ -152,9 +158,9 @@ def _evaluate(node: ast.expr, names: Mapping[str, Value]) -> Value:
             a, b = _evaluate(left, names), _evaluate(right, names)
             if isinstance(op, ast.Add) and isinstance(a, list) and isinstance(b, list):
                 return _joined(a, b)
-            return _number_within(_ARITHMETIC[type(op)](_as_number(a, left), _as_number(b, right)))
+            return _within_range(_ARITHMETIC[type(op)](_as_number(a, left), _as_number(b, right)))
         case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return _number_within(-_number(operand, names))
+            return _within_range(-_number(operand, names))
         case ast.UnaryOp(op=ast.Not(), operand=operand):
             return not _truth(operand, names)
         case ast.BoolOp(op=ast.And(), values=values):
@@ -166,11 +172,11 @@ def _evaluate(node: ast.expr, names: Mapping[str, Value]) -> Value:
         case ast.Compare(left=left, ops=[op], comparators=[right]):
             return _compare(op, left, right, names)
         case ast.Call(func=ast.Name(id=name), args=arguments, keywords=[]) if name in _FUNCTIONS and arguments:
-            given = [_evaluate(each, names) for each in arguments]
-            argument = given[0] if len(given) == 1 else given
-            return _number_within(_FUNCTIONS[name](argument if name == "len" else _in_bounds(argument)))
+            found = [_evaluate(each, names) for each in arguments]
+            argument = found[0] if len(found) == 1 else found
+            return _within_range(_FUNCTIONS[name](argument if name == "len" else _within_size(argument)))
         case _:
-            raise ExpressionError(f"{ast.unparse(node)!r} is not among what expressions may say")
+            raise ExpressionError(f"{ast.unparse(node)!r} is not supported in expressions")
 
 
 def _compare(op: ast.cmpop, left: ast.expr, right: ast.expr, names: Mapping[str, Value]) -> bool:
@@ -182,16 +188,16 @@ def _compare(op: ast.cmpop, left: ast.expr, right: ast.expr, names: Mapping[str,
             return not _same(a, b)
         case ast.In() | ast.NotIn():
             if isinstance(a, str) and isinstance(b, str):  # 'c2p' in 'c2p|p2c'
-                return (a in _in_bounds(b)) == isinstance(op, ast.In)
+                return (a in _within_size(b)) == isinstance(op, ast.In)
             if not isinstance(b, (list, dict)):
                 raise ExpressionError(f"{_short(b)} is not a list")
-            return any(_same(a, item) for item in _in_bounds(b)) == isinstance(op, ast.In)
+            return any(_same(a, item) for item in _within_size(b)) == isinstance(op, ast.In)
         case _:
             return _ORDER[type(op)](a, b)
 
 
 def _same(a: Value, b: Value) -> bool:
-    """Equality that does not take true for 1."""
+    """Whether two values are equal; true and 1 are not."""
     return a == b and isinstance(a, bool) == isinstance(b, bool)
 
 
@@ -202,16 +208,16 @@ def _list(node: ast.expr, names: Mapping[str, Value]) -> list[Value]:
     return value
 
 
-def _in_bounds(value: _Whole) -> _Whole:
-    if isinstance(value, (list, dict, str)) and len(value) > MOST:
+def _within_size(value: _Checked) -> _Checked:
+    if isinstance(value, (list, dict, str)) and len(value) > MAX_ENTRIES:
         kind = "text" if isinstance(value, str) else "list"
-        raise ExpressionError(f"a {kind} of {len(value)} entries, of at most {MOST}")
+        raise ExpressionError(f"a {kind} of {len(value)} entries; at most {MAX_ENTRIES} are allowed")
     return value
 
 
 def _joined(a: list[Value], b: list[Value]) -> list[Value]:
-    if len(a) + len(b) > MOST:
-        raise ExpressionError(f"a list of {len(a) + len(b)} entries, of at most {MOST}")
+    if len(a) + len(b) > MAX_ENTRIES:
+        raise ExpressionError(f"a list of {len(a) + len(b)} entries; at most {MAX_ENTRIES} are allowed")
     return a + b
 
 
@@ -233,14 +239,14 @@ def _truth(node: ast.expr, names: Mapping[str, Value]) -> bool:
 
 
 def _short(value: object) -> str:
-    """A value in a message: what config.json holds may be megabytes."""
-    text = repr(value) if not isinstance(value, int) or abs(value) < LARGEST else "a number beyond any tensor's size"
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."
+    """Return a value for a message. Values of config.json may take megabytes."""
+    text = repr(value) if not isinstance(value, int) or abs(value) < MAX_NUMBER else "a number beyond any tensor's size"
+    return text if len(text) <= MAX_CHARACTERS else f"{text[:MAX_CHARACTERS]}..."
 
 
-def _number_within(value: object) -> int | float:
+def _within_range(value: object) -> int | float:
     if not isinstance(value, (int, float)):
         raise ExpressionError(f"{_short(value)} is not a number")
-    if not -LARGEST < value < LARGEST:
+    if not -MAX_NUMBER < value < MAX_NUMBER:
         raise ExpressionError("a number beyond any tensor's size")
     return value

@@ -1,6 +1,7 @@
-"""Patterns of variables' names: `*` is any text within a level, `**` any text. Time grows with the name's length only.
+"""Patterns of variables' names: `*` is any text within a level, `**` any text.
 
-A regular expression tries every way to divide a name among several stars, and a hostile mapping would have many.
+The time grows with the length of the name only. A regular expression tries every way to divide a name among several
+stars, and a hostile mapping would have many.
 """
 
 from __future__ import annotations
@@ -15,29 +16,30 @@ def _pieces(pattern: str) -> tuple[str, ...]:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a pattern stands for the whole of a name."""
+    """Whether a pattern matches the whole of a name."""
     pieces = _pieces(pattern)
     if not pieces or not (pieces[0] in ("*", "**") or name.startswith(pieces[0])):
         return pattern == name
-    places = {0}  # where in the name all pieces so far may end
+    ends = {0}  # positions in the name where the pieces so far may end
     for piece in pieces:
         if piece == "**":
-            places = set(range(min(places), len(name) + 1))
+            ends = set(range(min(ends), len(name) + 1))
         elif piece == "*":
-            places = _within_level(places, name)
+            ends = _within_level(ends, name)
         else:
-            places = {at + len(piece) for at in places if name.startswith(piece, at)}
-        if not places:
+            ends = {at + len(piece) for at in ends if name.startswith(piece, at)}
+        if not ends:
             return False
-    return len(name) in places
+    return len(name) in ends
 
 
-def _within_level(places: set[int], name: str) -> set[int]:
+def _within_level(ends: set[int], name: str) -> set[int]:
     reached: set[int] = set()
-    for at in places:
+    for end in ends:
+        at = end
         while at not in reached:
             reached.add(at)
             if at == len(name) or name[at] == "/":
                 break
-            at += 1  # noqa: PLW2901  (it walks on from here)
+            at += 1
     return reached

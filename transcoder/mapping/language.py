@@ -1,21 +1,25 @@
-"""The mapping language as data: what a YAML file says, before any config.json is known."""
+"""The mapping language as data: what a YAML file says, before any config.json is read."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TypeAlias
+
+from blake3 import blake3
 
 from transcoder.mapping.expressions import Value
 
 # A loop runs over 0 .. expression-1, or over (name in `from`, name in `to`) pairs.
 Loop: TypeAlias = str | int | tuple[tuple[str | int, str | int], ...]
-# expressions that must all be true
+# Expressions that must all be true.
 Condition: TypeAlias = tuple[str, ...]
+# Names of files, each with its blake3.
+Files: TypeAlias = tuple[tuple[str, str], ...]
 
 
 @dataclass(frozen=True)
-class Step:
-    """One operation with its arguments still as expressions."""
+class OpTemplate:
+    """One operation whose arguments are still expressions. `why` is a slice's reason to drop what follows it."""
 
     kind: str
     arguments: tuple[str | int, ...]
@@ -23,16 +27,17 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Rule:
-    """One line of a part: which variables become which tensor. `copy` names a target instead of variables.
+class TensorRule:
+    """One line of a part: which variables become which tensor.
 
-    With neither sources nor copy it is the tensor of one value that its only step, a fill, says.
+    A rule with `copy` names another target instead of variables. A rule with neither makes a tensor of one value, by
+    its only operation, a fill. `where` is the file and line.
     """
 
     sources: tuple[str, ...]
     copy: str | None
     target: str
-    steps: tuple[Step, ...]
+    ops: tuple[OpTemplate, ...]
     shape: tuple[str | int, ...]
     loops: tuple[tuple[str, Loop], ...]
     when: Condition
@@ -41,9 +46,9 @@ class Rule:
 
 @dataclass(frozen=True)
 class PartUse:
-    """A part in an architecture, or several under other names of which the source has exactly one.
+    """A part of an architecture, or several alternatives, of which the source has exactly one.
 
-    An optional one may be wholly absent from the source.
+    An optional part may be absent from the source as a whole.
     """
 
     names: tuple[str, ...]
@@ -55,7 +60,10 @@ class PartUse:
 
 @dataclass(frozen=True)
 class Inner:
-    """A whole model inside an architecture, with a mapping of its own."""
+    """A whole model inside an architecture, with its own mapping.
+
+    `config` is an expression for the inner configuration, `mapping` a mapping's name, `patterns` are of class names.
+    """
 
     config: str | None
     mapping: str | None
@@ -68,7 +76,7 @@ class Inner:
 
 @dataclass(frozen=True)
 class Drop:
-    """Variables that are left behind, and why. `*` stays within a level, `**` crosses levels."""
+    """A pattern of variables that are dropped, and why. `*` stays within a level, `**` crosses levels."""
 
     pattern: str
     why: str
@@ -77,7 +85,7 @@ class Drop:
 
 @dataclass(frozen=True)
 class Preference:
-    """Where a variable has another beside it whose name ends in `suffix`, that one is taken in its place, and why."""
+    """A variable whose name with `suffix` is present too is replaced by that other variable, and why."""
 
     suffix: str
     why: str
@@ -97,7 +105,21 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Mapping:
-    """A mapping with all that it extends already in it. `files` are (label, blake3) of what it was read from."""
+    """A mapping, merged with all that it extends.
+
+    Attributes:
+        name: Its name: that of the file, without `.yaml`.
+        model_type: The model_type of config.json that it is for.
+        about: A sentence about it.
+        let: Constants that names and expressions may use.
+        config: Defaults for values that config.json may lack.
+        derive: Expressions for further values.
+        parts: The rules, by the name of the part that they belong to.
+        architectures: The PyTorch classes.
+        drops: Variables that no tensor takes.
+        preferences: Suffixes of variables that replace the variable without the suffix.
+        files: The files that it was read from, each with its blake3.
+    """
 
     name: str
     model_type: str | None
@@ -105,8 +127,18 @@ class Mapping:
     let: dict[str, Value]
     config: dict[str, Value]
     derive: dict[str, str]
-    parts: dict[str, tuple[Rule, ...]]
+    parts: dict[str, tuple[TensorRule, ...]]
     architectures: dict[str, Architecture]
     drops: tuple[Drop, ...]
     preferences: tuple[Preference, ...] = ()
-    files: tuple[tuple[str, str], ...] = field(default=())
+    files: Files = ()
+
+    @property
+    def digest(self) -> str:
+        """blake3 over all files that the mapping was read from."""
+        return files_digest(self.files)
+
+
+def files_digest(files: Files) -> str:
+    """Return the blake3 over the names and digests of files."""
+    return blake3("\n".join(f"{name} {digest}" for name, digest in files).encode()).hexdigest()

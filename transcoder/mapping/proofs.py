@@ -1,6 +1,6 @@
-"""What was proven of the shipped mappings: the results of the oracles' last run, which lie beside the mappings.
+"""The proofs of the shipped mappings: the results of the last run of the oracles, in files beside the mappings.
 
-Written by tools/check_matrix.py and tools/check_originals.py, shown by `transcode mapping list` and docs/families.md.
+Written by tools/oracle/matrix.py and tools/oracle/releases.py, shown by `transcode mapping list` and docs/families.md.
 Decides nothing: a mapping without a proof converts as well.
 """
 
@@ -19,12 +19,19 @@ PROVEN = ("equal", "better")
 
 @dataclass(frozen=True)
 class Proof:
-    """Of one PyTorch class under one mapping.
+    """The proof of one PyTorch class under one mapping.
 
-    `verdict` is "equal" (bit for bit what the reference's loader makes), "better" (other than it, and right where it
-    is wrong) or "failed". `forward_error` is PyTorch's largest difference from TensorFlow's outputs, of the largest
-    value or of 1, `reference_forward_error` that of what the reference's loader makes; None where it was not
-    measured. `containers` are those that gave the very same safetensors.
+    Attributes:
+        mapping: The mapping's name.
+        architecture: The PyTorch class.
+        verdict: "equal" (bit for bit what the reference's loader makes), "better" (different from it, and right
+            where it is wrong) or "failed".
+        tensors: The number of tensors that were compared.
+        forward_error: The largest difference between PyTorch's and TensorFlow's outputs, relative to the larger of
+            the largest value and 1; None if it was not measured.
+        reference_forward_error: The same of the model that the reference's loader makes.
+        containers: The containers that gave byte-identical safetensors.
+        note: What else there is to know.
     """
 
     mapping: str
@@ -43,7 +50,7 @@ class Proof:
 
 @cache
 def proofs() -> Mapping[tuple[str, str], Proof]:
-    """All proofs by (mapping, PyTorch class)."""
+    """Return all proofs by (mapping, PyTorch class)."""
     found: dict[tuple[str, str], Proof] = {}
     for name in FILES:
         path = shipped_directory() / name
@@ -54,6 +61,6 @@ def proofs() -> Mapping[tuple[str, str], Proof]:
 
 
 def to_json(rows: list[Proof]) -> str:
-    """The text of a file of proofs, a line each."""
-    return "[\n" + ",\n".join(json.dumps({k: v for k, v in vars(row).items() if v not in (None, (), "")})
-                              for row in rows) + "\n]\n"  # fmt: skip
+    """Return the text of a file of proofs, one a line."""
+    lines = [json.dumps({k: v for k, v in vars(row).items() if v not in (None, (), "")}) for row in rows]
+    return "[\n" + ",\n".join(lines) + "\n]\n"

@@ -1,342 +1,72 @@
-"""Variable specs x mapping table x options -> Plan: every name, dtype, shape, shard and offset, and what is dropped.
+"""Makes the plan: variable specs, a table and options become every name, dtype, shape, shard and offset. Pure.
 
-Pure. Either the set is complete and every shape is legal, or PlanError lists all that is wrong.
+Either the set is complete and every shape is legal, or MisfitError lists all that is wrong.
 """
 
 from __future__ import annotations
 
-import difflib
-from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from blake3 import blake3
-
-from transcoder.errors import PlanError, Problem
-from transcoder.files.strictjson import pieces
-from transcoder.mapping import Assignment, DropRule, Table
-from transcoder.ops import Cast, IllegalOp, Op, Slice, infer_all
+from transcoder.errors import MisfitError
+from transcoder.mapping import Table
+from transcoder.ops import Cast
 from transcoder.options import Options
-from transcoder.planning.budget import Portion, portion
-from transcoder.planning.layout import Shard, lay_out
+from transcoder.planning.fit import Fit
+from transcoder.planning.hints import Hints
+from transcoder.planning.layout import lay_out
+from transcoder.planning.plan import Dropped, Entry, Plan
+from transcoder.planning.recipe import Recipe
 from transcoder.tensors import BY_NAME, TensorSpec
 
-RESERVED = "__metadata__"  # in a safetensors header
-MOST_TO_TRY = 5000  # problems up to which the other architectures are tried, each of which may have 10,000 tensors
-MOST_SLIPS, MOST_NAMES, LONGEST_SLIP = 100, 5000, 300  # difflib's time grows with the square of a name
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One target tensor: what it is made of, how, by which rule, and where it goes."""
-
-    target: TensorSpec
-    sources: tuple[TensorSpec, ...]
-    ops: tuple[Op, ...]
-    rule: str
-    file: str
-    offset: int
-
-
-@dataclass(frozen=True)
-class Dropped:
-    """A source variable that no target takes, and why."""
-
-    name: str
-    what: str
-    why: str
-    rule: str
-
-
-@dataclass(frozen=True)
-class Plan:
-    """All that a conversion will do. `convert` executes this object and nothing else."""
-
-    architecture: str
-    mapping: str
-    mapping_digest: str
-    options: Options
-    entries: tuple[Entry, ...]
-    shards: tuple[Shard, ...]
-    dropped: tuple[Dropped, ...]
-    notes: tuple[str, ...]
-
-    @property
-    def specs(self) -> tuple[TensorSpec, ...]:
-        return tuple(entry.target for entry in self.entries)
-
-    @property
-    def nbytes(self) -> int:
-        """Bytes of all target tensors."""
-        return sum(entry.target.nbytes for entry in self.entries)
-
-    @property
-    def output_dtype(self) -> str | None:
-        """The dtype of the floating tensors where all have the same."""
-        names = {entry.target.dtype.name for entry in self.entries if entry.target.dtype.is_float}
-        return names.pop() if len(names) == 1 else None
-
-    def portion(self, entry: Entry) -> Portion:
-        """How much of an entry is handled at a time, within one thread's share of the budget."""
-        return portion(entry, self.options.buffers(len(self.entries)) // self.options.threads)
-
-    @property
-    def peak_bytes(self) -> int:
-        """Bytes of all threads' buffers together, at most."""
-        return self.options.threads * max((self.portion(entry).nbytes for entry in self.entries), default=0)
-
-    def to_json(self) -> dict[str, object]:
-        """The plan for machines; the same for every thread count and budget."""
-        return {
-            "architecture": self.architecture,
-            "mapping": {"name": self.mapping, "blake3": self.mapping_digest},
-            "dtype": self.options.dtype,
-            "max_shard_size": self.options.max_shard_size,
-            "bytes": self.nbytes,
-            "files": [{"file": shard.file, "bytes": shard.size} for shard in self.shards],
-            "tensors": [entry_json(entry) for entry in self.entries],
-            "dropped": [vars(dropped) for dropped in self.dropped],
-            "notes": list(self.notes),
-        }
-
-    @property
-    def digest(self) -> str:
-        """blake3 of the plan: equal digests write equal bytes from equal sources."""
-        hasher = blake3()
-        for piece in pieces(self.to_json()):
-            hasher.update(piece.encode("utf-8", "backslashreplace"))
-        return hasher.hexdigest()
-
-
-def entry_json(entry: Entry) -> dict[str, object]:
-    return {
-        "name": entry.target.name,
-        "dtype": entry.target.dtype.name,
-        "shape": list(entry.target.shape),
-        "from": [spec.name for spec in entry.sources],
-        "ops": [str(op) for op in entry.ops],
-        "rule": entry.rule,
-        "file": entry.file,
-        "offset": entry.offset,
-    }
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A target that is sound, before it has a place."""
-
-    target: TensorSpec
-    sources: tuple[TensorSpec, ...]
-    ops: tuple[Op, ...]
-    rule: str
+NO_HINTS = Hints()
 
 
 def make_plan(
     specs: Mapping[str, TensorSpec],
     not_tensors: Mapping[str, str],
     table: Table,
-    *,
-    mapping: str,
-    mapping_digest: str,
     options: Options,
+    *,
     where: str,
-    alternatives: Iterable[Table] = (),
-    inside: Iterable[str] = (),
+    hints: Hints = NO_HINTS,
 ) -> Plan:
-    """Fit a source's variables to a table. `where` names the source in messages.
+    """Fit a source's variables to a table, and lay the tensors out.
 
-    `alternatives` are the tables of the mapping's other architectures: should one fit, a failure names it, unless so
-    much is wrong that they are not tried, which it says.
-    `inside` are other places in the source where the mapping's transformer lies whole: a failure names them too.
-    Raises PlanError with every missing, unknown, doubly used and misshapen tensor.
+    Args:
+        specs: The source's variables by name.
+        not_tensors: What else the source holds by name, such as strings, each with its type.
+        table: The table of the architecture.
+        options: The options of the conversion.
+        where: The name of the source in messages.
+        hints: What the source may be instead. Evaluated only if it does not fit.
+
+    Raises:
+        MisfitError: A variable is missing, unexpected, used twice or misshapen. All problems are listed.
     """
-    fit = _Fit(specs, table, where)
+    fit = Fit(specs, table, where)
     if fit.problems:
-        if len(fit.problems) > MOST_TO_TRY:
-            hint = "; so much is wrong that no other architecture was tried"
-        else:
-            fitting = [other.architecture for other in alternatives if not _Fit(specs, other, where).problems]
-            hint = f"; they fit {' and '.join(fitting)}: pass --architecture" if fitting else ""
-        if places := list(inside):
-            hint += f"; there is a whole {mapping} inside, at {' and '.join(places)}: see `transcode mapping init`"
-        raise PlanError(f"the variables do not fit {table.architecture}{hint}", fit.problems)
-    drafts = [_with_dtype(draft, options.dtype) for draft in fit.drafts]
-    shards = lay_out([draft.target for draft in drafts], options.max_shard_size)
-    place = {name: (shard.file, offset) for shard in shards for name, offset in shard.offsets.items()}
-    entries = tuple(Entry(d.target, d.sources, d.ops, d.rule, *place[d.target.name]) for d in drafts)
-    dropped = [Dropped(name, str(specs[name]), drop.why, drop.where) for name, drop in fit.dropped.items()]
-    dropped += fit.rests
-    dropped += [Dropped(name, what, "not a tensor of numbers", "") for name, what in not_tensors.items()]
+        hint = hints.describe(specs, where, len(fit.problems))
+        raise MisfitError(f"the variables do not fit {table.architecture}{hint}", fit.problems)
+    recipes = [_with_dtype(recipe, options.dtype) for recipe in fit.recipes]
+    shards = lay_out([recipe.target for recipe in recipes], options.max_shard_size)
+    places = {name: (shard.file, offset) for shard in shards for name, offset in shard.offsets.items()}
+    others = [Dropped(name, what, "not a tensor of numbers", "") for name, what in not_tensors.items()]
     return Plan(
         table.architecture,
-        mapping,
-        mapping_digest,
+        table.mapping,
+        table.digest,
         options,
-        entries,
+        tuple(Entry(recipe, *places[recipe.target.name]) for recipe in recipes),
         shards,
-        tuple(dropped),
+        (*fit.dropped, *others),
         tuple(fit.notes),
     )
 
 
-def _with_dtype(draft: Draft, policy: str) -> Draft:
-    """A draft under the dtype policy, which concerns floating tensors only."""
-    target = draft.target
+def _with_dtype(recipe: Recipe, policy: str) -> Recipe:
+    """Return a recipe with a cast, if the dtype policy asks for one. It concerns floating tensors only."""
+    target = recipe.target
     if policy == "keep" or not target.dtype.is_float or target.dtype.name == policy:
-        return draft
+        return recipe
     cast = TensorSpec(target.name, BY_NAME[policy], target.shape)
-    return Draft(cast, draft.sources, (*draft.ops, Cast(policy)), draft.rule)
-
-
-class _Fit:
-    """Specs held against a table: drafts, drops and notes where they fit, problems where not."""
-
-    def __init__(self, specs: Mapping[str, TensorSpec], table: Table, where: str) -> None:
-        self.specs = specs
-        self.where = where
-        self.problems: list[Problem] = []
-        self.drafts: list[Draft] = []
-        self.dropped: dict[str, DropRule] = {}
-        self.rests: list[Dropped] = []
-        self.users: dict[str, list[Assignment]] = defaultdict(list)
-        table = table.preferring(specs)
-        left_out, self.notes = table.absent(specs)
-        assignments = [a for a in table.assignments if a.part not in left_out]
-        drafts: dict[str, Draft] = {}
-        for assignment in assignments:
-            if assignment.target == RESERVED:
-                found, wanted = "the name of safetensors' own metadata", "another name"
-                self._wrong(f"tensor {RESERVED}", found, wanted, f"mend {assignment.where}")
-            if assignment.target in drafts:
-                self._wrong(
-                    f"tensor {assignment.target}",
-                    f"a second rule for it, {assignment.where}",
-                    "one rule for each tensor",
-                    "mend the mapping",
-                )
-                continue
-            draft = self._draft(assignment) if assignment.copy_of is None else self._copied(assignment, drafts)
-            if draft is not None:
-                drafts[assignment.target] = draft
-        self.drafts = list(drafts.values())
-        self._check_uses()
-        expected = {name for assignment in assignments for name in assignment.sources}
-        for name in specs:
-            if name in self.users or name in expected:
-                continue
-            drop = next((drop for drop in table.drops if drop.matches(name)), None)
-            if drop is not None:
-                self.dropped[name] = drop
-            else:
-                self._unknown(name, expected)
-
-    def _near(self, name: str, names: Sequence[str]) -> list[str]:
-        """The nearest of `names`; none any more where too much is wrong, or there, for it to be a slip in a name."""
-        if len(self.problems) > MOST_SLIPS or len(names) > MOST_NAMES or len(name) > LONGEST_SLIP:
-            return []
-        short = [other for other in names if len(other) <= LONGEST_SLIP]
-        return difflib.get_close_matches(name, short, n=1, cutoff=0.9)
-
-    def _wrong(self, where: str, found: str, wanted: str, remedy: str) -> None:
-        self.problems.append(Problem(f"{self.where}: {where}", found, wanted, remedy))
-
-    def _draft(self, assignment: Assignment) -> Draft | None:
-        for name in assignment.sources:
-            self.users[name].append(assignment)
-        missing = [name for name in assignment.sources if name not in self.specs]
-        for name in missing:
-            near = self._near(name, [n for n in self.specs if n not in self.users])
-            self._wrong(
-                f"variable {name}",
-                f"nothing of this name; {near[0]} comes near" if near else "nothing of this name",
-                f"a variable for {assignment.target} {list(assignment.shape)} ({assignment.where})",
-                "check that config.json belongs to these weights, and the architecture",
-            )
-        if missing:
-            return None
-        sources = tuple(self.specs[name] for name in assignment.sources)
-        found = " and ".join(f"{spec}" for spec in sources)
-        try:
-            dtype, shape = infer_all(assignment.ops, tuple((spec.dtype, spec.shape) for spec in sources))
-        except IllegalOp as error:
-            self._misshapen(assignment, f"{found}, which does not allow {error}")
-            return None
-        if shape != assignment.shape:
-            self._misshapen(assignment, f"{found}, which gives {list(shape)}" if assignment.ops else found)
-            return None
-        return Draft(TensorSpec(assignment.target, dtype, shape), sources, assignment.ops, assignment.where)
-
-    def _misshapen(self, assignment: Assignment, found: str) -> None:
-        self._wrong(
-            f"variable {', '.join(assignment.sources)}",
-            found,
-            f"{list(assignment.shape)} for {assignment.target} ({assignment.where}, sizes from config.json)",
-            "config.json and the weights disagree: use the config.json that was saved with them",
-        )
-
-    def _copied(self, assignment: Assignment, drafts: Mapping[str, Draft]) -> Draft | None:
-        original = drafts.get(assignment.copy_of or "")
-        if original is None:
-            # A missing original has its own problem; one that no rule makes has not.
-            if not self.problems:
-                self._wrong(
-                    f"tensor {assignment.target}",
-                    f"a copy of {assignment.copy_of}, which no rule makes",
-                    "the name of a tensor that an earlier rule makes",
-                    f"mend {assignment.where}",
-                )
-            return None
-        target = TensorSpec(assignment.target, original.target.dtype, original.target.shape)
-        return Draft(target, original.sources, original.ops, assignment.where)
-
-    def _check_uses(self) -> None:
-        """A variable belongs to one rule, and what that rule cuts it into must tile it."""
-        for name, users in self.users.items():
-            if name not in self.specs or (len(users) == 1 and not any(isinstance(op, Slice) for op in users[0].ops)):
-                continue
-            rules = sorted({user.where for user in users})
-            if len(rules) > 1:
-                self._wrong(
-                    f"variable {name}",
-                    f"taken by {' and '.join(rules)}",
-                    "one rule for each variable",
-                    "use `copy` for a second tensor, or one rule with `slice` and `for`",
-                )
-                continue
-            pieces = [user.ops[0] if user.ops else None for user in users]
-            rest = _tiles(self.specs[name].shape, pieces)
-            if isinstance(rest, Slice):
-                what = f"{self.specs[name]}: of axis {rest.axis}, {rest.start}:{rest.stop}"
-                self.rests.append(Dropped(name, what, rest.rest, rules[0]))
-            elif not rest:
-                self._wrong(
-                    f"variable {name}",
-                    f"slices with a hole, an overlap or no slice at all ({rules[0]})",
-                    "slices, first among the operations, that together are the whole variable",
-                    "mend the rule",
-                )
-
-    def _unknown(self, name: str, expected: set[str]) -> None:
-        near = self._near(name, [n for n in expected if n not in self.specs])
-        self._wrong(
-            f"variable {name}",
-            str(self.specs[name]) + (f"; the mapping has {near[0]}, which is missing" if near else ""),
-            "every variable taken by a rule or dropped by one that says why",
-            "check config.json and the architecture, or pass --mapping FILE that extends this one",
-        )
-
-
-def _tiles(shape: tuple[int, ...], slices: Sequence[Op | None]) -> bool | Slice:
-    """Whether slices along one axis cover it exactly once, or else the end of it that they say they drop."""
-    pieces = sorted((piece for piece in slices if isinstance(piece, Slice)), key=lambda piece: piece.start)
-    if len(pieces) != len(slices) or len({piece.axis for piece in pieces}) != 1:
-        return False
-    at = 0
-    for piece in pieces:
-        if piece.start != at:
-            return False
-        at = piece.stop
-    last = pieces[-1]
-    if last.axis >= len(shape) or at == shape[last.axis]:
-        return last.axis < len(shape)
-    return Slice(last.axis, at, shape[last.axis], last.rest) if last.rest else False
+    return Recipe(cast, recipe.sources, (*recipe.ops, Cast(policy)), recipe.rule)

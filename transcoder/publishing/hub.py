@@ -19,10 +19,9 @@ from typing import Any
 
 from transcoder._version import __version__
 from transcoder.artifacts import CARD
-from transcoder.errors import Problem, PublishError, TranscodeError, UsageError
+from transcoder.errors import Problem, PublishError, TranscodeError, UsageError, missing
 from transcoder.publishing.uploads import Upload
 
-INSTALL = "pip install 'weight-transcoder[publish]'"
 _QUERY = re.compile(r"\?[\w.%-]+=[^\s'\"<>)]*")
 _USER = re.compile(r"(https?://)[^\s/@]+@")
 _TOKEN = re.compile(r"\b(hf|api_org)_[A-Za-z0-9]{8,}\b")
@@ -59,10 +58,7 @@ class Hub:
         try:
             import huggingface_hub
         except ImportError as error:
-            raise UsageError(
-                "huggingface_hub is not installed",
-                Problem("huggingface_hub", "not installed", "the Hub's client", INSTALL),
-            ) from error
+            raise UsageError("publishing needs a package", missing("huggingface_hub", "publish")) from error
         self.repo = repo
         self._client = huggingface_hub
         self._token = huggingface_hub.get_token()

@@ -1,4 +1,4 @@
-"""From a TensorFlow source straight into PyTorch: `load`. With the validator, the only part that imports torch."""
+"""From a TensorFlow source straight into PyTorch: `load`."""
 
 from transcoder.pytorch.loader import load
 from transcoder.pytorch.state import StateDict

@@ -1,93 +1,102 @@
-"""What of a model `load` has to know: its class for a config.json, an empty one of it, its names, what it computes.
+"""What `load` needs to know of a PyTorch model: its class for a config.json, an empty one, its names, its tables.
 
-All that depends on transformers' insides, of release 4 and of 5, is here.
+What differs between the releases of transformers is in repository/versions.py.
 """
 
 from __future__ import annotations
 
-import inspect
 import re
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import torch
 
 from transcoder.errors import PlanError, Problem, UsageError
+from transcoder.repository.versions import (
+    forget_tie,
+    pooler_arguments,
+    renamed_as_loaded,
+    set_config_dtype,
+    without_initialisation,
+)
 
 
 def is_auto(model: object) -> bool:
-    """Whether it is one of AutoModel and its kin, which pick the class by config.json."""
+    """Whether this is AutoModel or another auto class, which picks the class by config.json."""
     return isinstance(model, type) and getattr(model, "_model_mapping", None) is not None
 
 
+def not_a_model(model: object) -> UsageError:
+    """Return the error for an object that can't be loaded into."""
+    return UsageError(
+        "the model is not one that can be loaded into",
+        Problem(
+            "model",
+            repr(model),
+            "a class of transformers, an auto class such as AutoModel, or a torch.nn.Module",
+            "of a module of your own, pass an instance",
+        ),
+    )
+
+
 def class_for(model: Any, config: Mapping[str, object], where: str) -> tuple[Any, Any]:
-    """The class of transformers that is meant, and its configuration.
+    """Return the class of transformers and its configuration. `where` names config.json in messages.
 
-    Raises UsageError: not a class of transformers; PlanError: config.json is none that it takes.
+    Raises UsageError: `model` is not a class of transformers. PlanError: no class takes this config.json.
     """
-    import transformers
-
     if is_auto(model):
-        values = dict(config)
-        kind = values.pop("model_type", None)
-        try:
-            settings = transformers.AutoConfig.for_model(str(kind), **values)
-            found = model._model_mapping[type(settings)]
-        except (ValueError, KeyError) as error:
-            raise PlanError(
-                f"{model.__name__} has no class for this config.json",
-                Problem(where, f"model_type {kind!r}", f"one that {model.__name__} of transformers "
-                        f"{transformers.__version__} knows", "pass the class itself, or --config's file"),
-            ) from error  # fmt: skip
-        classes = list(found) if isinstance(found, (list, tuple)) else [found]
-        named = settings.architectures or ()
-        return next((each for each in classes if each.__name__ in named), classes[0]), settings
+        return _class_of_auto(model, config, where)
     config_class = getattr(model, "config_class", None)
     if config_class is None:
-        raise UsageError(
-            "no model that can be loaded into",
-            Problem("model", repr(model), "a class of transformers, AutoModel or its kin, or a torch.nn.Module",
-                    "of a module of your own, pass an instance"),
-        )  # fmt: skip
+        raise not_a_model(model)
     return model, config_class.from_dict(dict(config))
 
 
-def build(model_class: Any, settings: Any, dtype: torch.dtype | None, *, pooler: bool) -> Any:
-    """A model whose parameters are allocated and not yet written: their memory is taken when they are filled.
+def _class_of_auto(model: Any, config: Mapping[str, object], where: str) -> tuple[Any, Any]:
+    import transformers
 
-    Buffers, and tables that the class computes as it is built, are what they should be. In evaluation mode.
+    values = dict(config)
+    model_type = values.pop("model_type", None)
+    try:
+        settings = transformers.AutoConfig.for_model(str(model_type), **values)
+        found = model._model_mapping[type(settings)]
+    except (ValueError, KeyError) as error:
+        raise PlanError(
+            f"{model.__name__} has no class for this config.json",
+            Problem(
+                where,
+                f"model_type {model_type!r}",
+                f"one that {model.__name__} of transformers {transformers.__version__} supports",
+                "pass the class itself, or --config FILE",
+            ),
+        ) from error
+    classes = list(found) if isinstance(found, (list, tuple)) else [found]
+    named = settings.architectures or ()
+    return next((each for each in classes if each.__name__ in named), classes[0]), settings
+
+
+def build(model_class: Any, settings: Any, dtype: torch.dtype | None, *, pooler: bool) -> Any:
+    """Return a model in evaluation mode whose parameters are allocated and not yet written.
+
+    Their memory is taken when they are filled. Buffers, and tables that the class computes, have their final values.
+    `dtype` is that of floating parameters, by default torch's. `pooler` says whether the source has a pooler.
     """
-    arguments: dict[str, Any] = {}
-    if not pooler and "add_pooling_layer" in inspect.signature(model_class.__init__).parameters:
-        arguments["add_pooling_layer"] = False
     before = torch.get_default_dtype()
     try:
         if dtype is not None:
             torch.set_default_dtype(dtype)
-        with _no_init_weights():
-            model = model_class(settings, **arguments)
+        with without_initialisation():
+            model = model_class(settings, **pooler_arguments(model_class, pooler=pooler))
     finally:
         torch.set_default_dtype(before)
-    model.tie_weights()  # left out with the initialisation
+    model.tie_weights()  # skipped together with the initialisation
     if dtype is not None:
-        # `dtype` replaced `torch_dtype` in 4.56.
-        setattr(settings, "dtype" if "dtype" in vars(settings) else "torch_dtype", dtype)
+        set_config_dtype(settings, dtype)
     return model.eval()
 
 
-@contextmanager
-def _no_init_weights() -> Iterator[None]:
-    try:
-        from transformers.initialization import no_init_weights  # 5
-    except ImportError:
-        from transformers.modeling_utils import no_init_weights  # 4
-    with no_init_weights():
-        yield
-
-
 def initialise(model: Any, names: Iterable[str]) -> None:
-    """Give the modules that own these tensors the values of a new model. Their other tensors must be filled after."""
+    """Give the modules that own these tensors the values of a new model. Fill their other tensors afterwards."""
     for owner in dict.fromkeys(name.rpartition(".")[0] for name in names):
         path = owner
         module = model.get_submodule(owner)
@@ -99,10 +108,10 @@ def initialise(model: Any, names: Iterable[str]) -> None:
 
 
 def computed(model: Any, names: Iterable[str]) -> set[str]:
-    """Those of the tensors that no file needs: tables that the class makes from its config, sines and the like.
+    """Return the tensors that no file needs: tables that the class computes from its config, such as sines.
 
-    They are not trained, come out the same whatever the seed, and are no mere constant, as the statistics of a
-    norm are before training. Modules that own any of the tensors are left as a new model has them.
+    They are not trained, are equal for every seed, and are not constant, as the statistics of a norm are before
+    training. Modules that own any of the named tensors are left as in a new model.
     """
     state = model.state_dict(keep_vars=True)
     fixed = [name for name in names if not state[name].requires_grad and state[name].numel() > 1]
@@ -120,44 +129,30 @@ def computed(model: Any, names: Iterable[str]) -> set[str]:
 
 
 def untie(model: Any, name: str, values: torch.Tensor) -> None:
-    """Give a tensor that shares another's storage one of its own."""
+    """Give a tensor that shares storage with another one storage of its own."""
     path, _, leaf = name.rpartition(".")
     setattr(model.get_submodule(path), leaf, torch.nn.Parameter(values))
-    tied = getattr(model, "all_tied_weights_keys", None)  # 5 reads it when it saves
-    if isinstance(tied, dict):
-        tied.pop(name, None)
+    forget_tie(model, name)
 
 
-def useless(model: Any, name: str) -> bool:
-    """Whether the class itself says that files may have this tensor and that it has no use for it."""
+def is_expendable(model: Any, name: str) -> bool:
+    """Whether the class says that files may have this tensor although it does not use it."""
     patterns = getattr(model, "_keys_to_ignore_on_load_unexpected", None) or ()
     return any(re.search(pattern, name) for pattern in patterns)
 
 
-def own_names(model: Any, names: Iterable[str]) -> dict[str, str]:
-    """The model's own name for each name that a file has.
+def model_names(model: Any, names: Iterable[str]) -> dict[str, str]:
+    """Return the model's own name for each name that a file has.
 
-    transformers 5 gave modules other names than published files have, and renames as it loads; both add the base
-    model's prefix, or take it away, where a whole model is loaded into its base or the other way round.
+    transformers 5 gave modules other names than published files have, and renames when it loads. Releases 4 and 5 add
+    the prefix of the base model, or remove it, when a whole model is loaded into its base or the reverse.
     """
     names = list(names)
     state = model.state_dict(keep_vars=True)
-    renamed = _renamed(model, names) if set(names) - set(state) else dict(zip(names, names, strict=True))
+    renamed = renamed_as_loaded(model, names) if set(names) - set(state) else dict(zip(names, names, strict=True))
     prefix = str(getattr(model, "base_model_prefix", "") or "") + "."
     if prefix != "." and not set(renamed.values()) & set(state):
         added = {name: prefix + new for name, new in renamed.items()}
         taken = {name: new.removeprefix(prefix) for name, new in renamed.items()}
         renamed = max((renamed, added, taken), key=lambda each: len(set(each.values()) & set(state)))
     return renamed
-
-
-def _renamed(model: Any, names: list[str]) -> dict[str, str]:
-    try:
-        from transformers.conversion_mapping import get_model_conversion_mapping
-        from transformers.core_model_loading import WeightRenaming, apply_renamings
-    except ImportError:  # before 5 names were what files have
-        return {name: name for name in names}
-    if not hasattr(model, "is_custom_code"):  # a module of one's own
-        return {name: name for name in names}
-    renamings = [each for each in get_model_conversion_mapping(model) if isinstance(each, WeightRenaming)]
-    return {name: str(apply_renamings(name, renamings)) for name in names}

@@ -1,4 +1,4 @@
-"""Plan entries -> torch tensors: streamed straight into their storage, or one by one as they are asked for.
+"""Recipes -> torch tensors: streamed straight into their storage, or one by one when they are asked for.
 
 Decides nothing about models.
 """
@@ -16,20 +16,22 @@ import torch
 from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError
-from transcoder.planning.planner import Entry, Plan
+from transcoder.planning.budget import portions, workspace_bytes
+from transcoder.planning.plan import Plan
+from transcoder.planning.recipe import Recipe
 from transcoder.sources.open import Source
 from transcoder.tensors import DType
-from transcoder.writing.stream import Digests, Stream, Workspace
+from transcoder.writing.stream import Stream, VariableDigests, Workspace
 
 
 def torch_dtype(dtype: DType) -> torch.dtype:
-    """torch's dtype of the same name."""
+    """Return torch's dtype of the same name."""
     found: torch.dtype = getattr(torch, dtype.name)
     return found
 
 
 def elements(tensor: torch.Tensor, dtype: DType) -> NDArray[np.generic]:
-    """A contiguous CPU tensor's own storage as a flat array of stored elements: bfloat16 as its 16 bits."""
+    """Return the storage of a contiguous CPU tensor as a flat array; bfloat16 as its 16 bits."""
     flat = tensor.detach().reshape(-1)
     if dtype.name == "bfloat16":
         flat = flat.view(torch.int16)  # numpy has no bfloat16, and torch before 2.3 no uint16
@@ -38,27 +40,27 @@ def elements(tensor: torch.Tensor, dtype: DType) -> NDArray[np.generic]:
 
 
 class Filler:
-    """Fills tensors with what a plan makes of a source. Each thread has its own workspace within the budget."""
+    """Fills tensors by a plan's recipes. Each thread has its own workspace within the memory limit."""
 
     def __init__(self, plan: Plan, source: Source, progress: Callable[[int], None] | None = None) -> None:
         self._plan = plan
         self._source = source
         self._progress = progress or (lambda _: None)
-        self._digests = Digests()
+        self._digests = VariableDigests()
         self._local = threading.local()
         self._stop = threading.Event()
-        self._portions = {entry.target.name: plan.portion(entry) for entry in plan.entries}
-        self._workspace_bytes = max((portion.nbytes for portion in self._portions.values()), default=0)
+        self._portions = portions(plan.recipes, plan.options)
+        self._workspace_bytes = workspace_bytes(self._portions)
 
-    def fill(self, entry: Entry, tensor: torch.Tensor) -> None:
-        """Write an entry's elements into a contiguous CPU tensor of its dtype and shape."""
+    def fill(self, recipe: Recipe, tensor: torch.Tensor) -> None:
+        """Write a recipe's elements into a contiguous CPU tensor of its dtype and shape."""
         workspace = getattr(self._local, "workspace", None)
         if workspace is None:
             workspace = self._local.workspace = Workspace(self._workspace_bytes)
-        portion = self._portions[entry.target.name]
-        stream = Stream(entry, self._source, workspace, self._digests, portion)
-        out = elements(tensor, entry.target.dtype)
-        for start in range(0, entry.target.elements, portion.panel):
+        portion = self._portions[recipe.target.name]
+        stream = Stream(recipe, self._source, workspace, self._digests, portion)
+        out = elements(tensor, recipe.target.dtype)
+        for start in range(0, recipe.target.elements, portion.panel):
             if self._stop.is_set():
                 return
             piece = out[start : start + portion.panel]
@@ -66,8 +68,8 @@ class Filler:
             self._progress(piece.nbytes)
         stream.conclude(self._digests)
 
-    def fill_all(self, pairs: list[tuple[Entry, torch.Tensor]]) -> None:
-        """Fill many, the largest first. Raises the first error after all threads have ended."""
+    def fill_all(self, pairs: list[tuple[Recipe, torch.Tensor]]) -> None:
+        """Fill many tensors, the largest first. Raises the first error after all threads have ended."""
         pairs = sorted(pairs, key=lambda pair: -pair[0].target.nbytes)
         with ThreadPoolExecutor(self._plan.options.threads, thread_name_prefix="transcode") as pool:
             futures = [pool.submit(self.fill, *pair) for pair in pairs]
@@ -83,34 +85,42 @@ class Filler:
 
 
 class StateDict(Mapping[str, Any]):
-    """A source as PyTorch's state dict: each tensor is read when it is asked for, and kept by nobody but the caller.
+    """A source as a PyTorch state dict: each tensor is read when it is asked for, and not kept.
 
-    Holds the source open until `close`, or the end of a `with` block.
+    Keeps the source open until `close` or the end of a `with` block.
+
+    Attributes:
+        plan: How each tensor is computed.
     """
 
     def __init__(self, plan: Plan, source: Source, resources: ExitStack) -> None:
         self.plan = plan
-        self._entries = {entry.target.name: entry for entry in plan.entries}
+        self._recipes = {recipe.target.name: recipe for recipe in plan.recipes}
         self._filler = Filler(plan, source)
         self._resources: ExitStack | None = resources
 
     def __getitem__(self, name: str) -> torch.Tensor:
-        """A new tensor of one's own. Raises KeyError, or SourceError where the file is damaged or was closed."""
-        entry = self._entries[name]
+        """Return a new tensor.
+
+        Raises:
+            KeyError: There is no tensor of this name.
+            SourceError: The file is damaged, or the state dict was closed.
+        """
+        recipe = self._recipes[name]
         if self._resources is None:
             raise SourceError(
                 "the state dict was closed",
-                Problem(name, "a closed source", "an open one", "read inside the `with` block, or load again"),
+                Problem(name, "a closed source", "an open source", "read inside the `with` block, or load again"),
             )
-        tensor = torch.empty(entry.target.shape, dtype=torch_dtype(entry.target.dtype))
-        self._filler.fill(entry, tensor)
+        tensor = torch.empty(recipe.target.shape, dtype=torch_dtype(recipe.target.dtype))
+        self._filler.fill(recipe, tensor)
         return tensor
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._entries)
+        return iter(self._recipes)
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._recipes)
 
     def __repr__(self) -> str:
         return f"<StateDict of {self.plan.architecture}: {len(self)} tensors, {self.plan.nbytes} bytes, read on demand>"
@@ -122,7 +132,7 @@ class StateDict(Mapping[str, Any]):
         self.close()
 
     def close(self) -> None:
-        """Give the source's files back."""
+        """Close the source's files."""
         if self._resources is not None:
             self._resources.close()
             self._resources = None

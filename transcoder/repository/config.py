@@ -9,8 +9,8 @@ from pathlib import Path
 from transcoder.errors import PlanError, Problem
 from transcoder.files import strictjson
 from transcoder.files.links import refuse_link
+from transcoder.mapping.config_values import merge_config
 from transcoder.mapping.expressions import Value
-from transcoder.mapping.values import settle
 from transcoder.sources.base import Location
 
 LARGEST = 16 << 20
@@ -41,7 +41,7 @@ class ModelConfig:
 
         Raises PlanError naming each one of another kind.
         """
-        return settle(self.values, defaults, str(self.path))
+        return merge_config(self.values, defaults, str(self.path))
 
     def for_output(self, architecture: str, model_type: str | None, dtype: str | None) -> str:
         """The text of the output's config.json: `architectures` set, `model_type` where it had none, all else kept.

@@ -6,13 +6,18 @@ Nothing is downloaded and no code of the directory runs. The model is built on t
 from __future__ import annotations
 
 import importlib.util
-import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from transcoder.validator.loading import quiet
+from transcoder.repository.versions import (
+    check_generation_config,
+    dtype_argument,
+    find_ties,
+    has_optional_pooler,
+    quiet,
+)
 
 T = TypeVar("T")
 
@@ -88,20 +93,11 @@ def open_directory(directory: Path, config: dict[str, Any] | None, tensors: Mapp
 def _parameters(model_class: Any, config: Any, tensors: Mapping[str, tuple[int, ...]]) -> Parameters:
     """By transformers' own loading, with its renamings, of tensors that have shapes and a single stored zero."""
     import torch
-    import transformers
 
     with torch.device("meta"):
         empty = model_class(config)
-    first: dict[int, str] = {}
-    tied: dict[str, str] = {}
-    trained = set()
-    for name, parameter in empty.named_parameters(remove_duplicate=False):
-        original = first.setdefault(id(parameter), name)
-        if original != name:
-            tied[name] = original
-        if parameter.requires_grad:
-            trained.add(name)
-    version = tuple(int(part) for part in transformers.__version__.split(".")[:2])
+    tied = find_ties(empty)
+    trained = {name for name, each in empty.named_parameters(remove_duplicate=False) if each.requires_grad}
     zero = torch.zeros((), dtype=torch.float32)
     # Named apart, and given the right shape: transformers 5 fails over tied tensors that it could not fill.
     wanted = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
@@ -117,10 +113,10 @@ def _parameters(model_class: Any, config: Any, tensors: Mapping[str, tuple[int, 
         state_dict={name: zero.expand(shape) for name, shape in shapes.items()},
         output_loading_info=True,
         ignore_mismatched_sizes=True,  # else it raises without saying which
-        **{"dtype" if version >= (4, 56) else "torch_dtype": torch.float32},
+        **{dtype_argument(): torch.float32},
     )
     # A class that can do without a pooler makes a new one where there is none, and few use it.
-    optional = ("pooler.",) if "add_pooling_layer" in inspect.signature(model_class.__init__).parameters else ()
+    optional = ("pooler.",) if has_optional_pooler(model_class) else ()
     missing = [name for name in map(str, info.get("missing_keys") or ()) if not name.startswith(optional)]
     mismatched += [
         (str(entry[0]), str(list(entry[1])), str(list(entry[2])))
@@ -136,9 +132,7 @@ def _generation(directory: Path) -> None:
     import transformers
 
     loaded = transformers.GenerationConfig.from_pretrained(directory, local_files_only=True)
-    # 4.5x reports what contradicts itself with `strict`; earlier ones raise by themselves.
-    strict = {"strict": True} if "strict" in inspect.signature(loaded.validate).parameters else {}
-    loaded.validate(**strict)
+    check_generation_config(loaded)
 
 
 def _tokenizer(directory: Path, options: dict[str, Any]) -> Tokenizer:

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from transcoder.errors import MappingError, Problem
+from transcoder.errors import MappingError, Problem, missing
+from transcoder.repository.versions import find_ties
 from transcoder.tensors import BY_SAFETENSORS
-from transcoder.validator.report import INSTALL
 
 Kind = tuple[str, tuple[int, ...]]
 
@@ -25,7 +25,7 @@ def state_dict_of(target: str, config: Mapping[str, object]) -> tuple[dict[str, 
         import torch
         import transformers
     except ImportError as error:
-        raise _wrong(target, f"{error.name} is not installed", "torch and transformers", INSTALL) from error
+        raise MappingError("no mapping can be proposed", missing(str(error.name), "validate")) from error
     model_class: Any = getattr(transformers, target, None)
     config_class = getattr(model_class, "config_class", None)
     if config_class is None:
@@ -41,12 +41,7 @@ def state_dict_of(target: str, config: Mapping[str, object]) -> tuple[dict[str, 
 
 
 def _of_model(model: Any) -> tuple[dict[str, Kind], dict[str, str]]:
-    first: dict[int, str] = {}
-    tied: dict[str, str] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        original = first.setdefault(id(parameter), name)
-        if original != name:
-            tied[name] = original
+    tied = find_ties(model)
     state = model.state_dict()
     kinds = {n: (str(t.dtype).removeprefix("torch."), tuple(t.shape)) for n, t in state.items() if n not in tied}
     return kinds, tied
@@ -56,7 +51,7 @@ def _of_file(path: Path) -> dict[str, Kind]:
     try:
         from safetensors import SafetensorError, safe_open
     except ImportError as error:
-        raise _wrong(str(path), "safetensors is not installed", "the library", INSTALL) from error
+        raise MappingError("no mapping can be proposed", missing("safetensors", "validate")) from error
     try:
         with safe_open(str(path), framework="np") as file:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118  (not a mapping)

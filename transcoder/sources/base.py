@@ -21,7 +21,7 @@ from transcoder.files.pagecache import forget
 from transcoder.sources.remote.path import RemotePath
 from transcoder.tensors import TensorSpec
 
-Location: TypeAlias = Path | RemotePath  # where a container lies: what readers do with one, both can
+Location: TypeAlias = Path | RemotePath  # a path on this machine or on a server: both offer what readers need
 
 S = TypeVar("S")
 

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
-from os import PathLike
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from transcoder.errors import Problem, SourceError, printable
 from transcoder.files.links import refuse_link
+from transcoder.options import AnyPath
 from transcoder.sources.base import Location, Source, in_order, unreadable
-from transcoder.sources.detect import NPZ, candidates_at, is_pytorch
-from transcoder.sources.remote.path import RemotePath, locate, without_collector
+from transcoder.sources.detect import candidates_at, is_pytorch
+from transcoder.sources.formats import FORMATS
+from transcoder.sources.remote.locate import locate
+from transcoder.sources.remote.path import RemotePath
 
 __all__ = ["Source", "check_unchanged", "open_source"]
 
-WEIGHTS = (".h5", ".hdf5", ".keras", ".safetensors", ".index", ".pb", ".npy", NPZ, ".ckpt")
+V1_SUFFIX = ".ckpt"  # usual for V1 checkpoints, which can have any name
 LONGEST_NAME = 2000
 
 
-def open_source(path: str | PathLike[str] | RemotePath, *, contain: bool | None = None) -> Source:
+def open_source(path: AnyPath | RemotePath, *, contain: bool | None = None) -> Source:
     """Open the one checkpoint at `path`: a file, a directory or a checkpoint prefix, or the URL of one.
 
     Reads metadata only. `contain` has the structure of HDF5 files looked through by a process of its own first, in
@@ -36,7 +40,7 @@ def open_source(path: str | PathLike[str] | RemotePath, *, contain: bool | None 
             f"several checkpoints in {where}",
             Problem(
                 str(where),
-                ", ".join(f"{str(c.path).removeprefix(f'{where}/')} ({c.kind})" for c in candidates),
+                ", ".join(f"{str(c.path).removeprefix(f'{where}/')} ({c.format.title})" for c in candidates),
                 "one",
                 f"name the one you mean, for example: {candidates[0].path}",
             ),
@@ -44,10 +48,26 @@ def open_source(path: str | PathLike[str] | RemotePath, *, contain: bool | None 
     if not candidates:
         raise _nothing(where)
     try:
-        with without_collector() if isinstance(where, RemotePath) else nullcontext():
+        with _without_collector() if isinstance(where, RemotePath) else nullcontext():
             return _named_well(candidates[0].open(isinstance(where, RemotePath) if contain is None else contain))
     except OSError as error:  # of a name that an index gives, for one, and no file can have
         raise unreadable(where, error) from error
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """A block in which no garbage is collected by itself.
+
+    h5py holds its lock while libhdf5 reads through a file object. Were h5py's garbage collected in the thread
+    that fetches for it (fsspec has one), that thread would wait for the lock, and the lock's holder for the thread.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _named_well(source: Source) -> Source:
@@ -76,7 +96,7 @@ def check_unchanged(source: Source) -> None:
 def _nothing(path: Location) -> SourceError:
     if isinstance(path, Path) and path.is_dir():
         for file in sorted(path.iterdir()):
-            if file.suffix in WEIGHTS:
+            if file.suffix == V1_SUFFIX or any(each.claims(file.name) for each in FORMATS):
                 refuse_link(file)
     remedy = "name the file, the directory or the checkpoint prefix that holds the weights"
     if path.is_dir():

@@ -15,7 +15,7 @@ from typing import IO
 
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Location, RangeFile, damaged
-from transcoder.sources.magic import ZIP_MAGIC
+from transcoder.sources.magic import ZIP
 
 LOCAL = 30  # bytes of a local header, before the name and the extra field
 ENCRYPTED = 0x1
@@ -72,7 +72,7 @@ def member(file: RangeFile, info: zipfile.ZipInfo) -> Member:
         raise damaged(path, name, f"{info.compress_size} stored bytes", f"{info.file_size}, which they are said to be")
     # The local header has lengths of its own: its extra field may be another than the directory's.
     local = file.read(info.header_offset, LOCAL, f"the local header of {name}")
-    if local[:4] != ZIP_MAGIC:
+    if local[:4] != ZIP.data:
         raise damaged(path, name, "no local header", "one where the directory says")
     lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
     start = info.header_offset + LOCAL + lengths

@@ -1,4 +1,4 @@
-"""The validator's own eyes for what NumPy saved: arrays in `.npy` files and in `.npz` archives, as NumPy loads them."""
+"""The validator's own readers of NumPy's files: arrays in `.npy` files and in `.npz` archives, as NumPy loads them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from transcoder.sources.names import tidy
 from transcoder.validator.boxes import Box, Shape, lengths, runs, slices, whole
 
 Array = NDArray[np.generic]
-COPIED = 1 << 20
-MAPPED = 4  # unpacked arrays of an archive at a time
+COPY_BYTES = 1 << 20  # of an archive's member at a time
+MAX_UNPACKED_ARRAYS = 4  # of an archive, on disk at a time
 
 
 class ArraysReader:
-    """Arrays cut from what NumPy reads of several files as one row; their names and shapes are the source's."""
+    """Variables that are parts of one row of numbers, which several files hold. Names and shapes are the source's."""
 
     route = "NumPy's own reader"
 
@@ -52,15 +52,18 @@ class ArraysReader:
         return np.concatenate(pieces).reshape(lengths(box))
 
     def _run(self, start: int, stop: int) -> Iterator[Array]:
-        at = 0
+        """Yield the part of each file that is in a range of the row."""
+        before = 0
         for row in self._rows:
-            yield row[max(0, start - at) : max(0, stop - at)]
-            at += len(row)
+            yield row[max(0, start - before) : max(0, stop - before)]
+            before += len(row)
 
 
 class ArchiveReader:
-    """Arrays of a .npz as NumPy loads them: each member is unpacked by zipfile, which verifies its CRC-32, to a
-    temporary file without a name, and mapped from there, so that no array is held.
+    """Variables of a .npz, as NumPy loads them.
+
+    zipfile unpacks each member to a temporary file without a name and verifies its CRC-32. The file is mapped, so no
+    array is held in memory.
     """
 
     route = "NumPy's own reader, the archive's CRC-32 verified by Python's zipfile"
@@ -68,16 +71,16 @@ class ArchiveReader:
     def __init__(self, path: Path) -> None:
         self._archive = zipfile.ZipFile(path)
         self._members = {tidy(name.removesuffix(".npy")): name for name in self._archive.namelist()}
-        self._kinds = {}
+        self._headers = {}
         for name, member in self._members.items():
             if member.endswith(".npy"):
-                kind = self._kind(member)
-                if kind[0].kind not in "SU":
-                    self._kinds[name] = kind
+                header = self._read_header(member)
+                if header[0].kind not in "SU":
+                    self._headers[name] = header
         self._mapped: dict[str, Array] = {}
         self._lock = threading.Lock()
 
-    def _kind(self, member: str) -> tuple[np.dtype[Any], Shape]:
+    def _read_header(self, member: str) -> tuple[np.dtype[Any], Shape]:
         with self._archive.open(member) as file:
             version = np.lib.format.read_magic(file)
             read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
@@ -85,28 +88,28 @@ class ArchiveReader:
         return dtype, shape
 
     def names(self) -> list[str]:
-        return list(self._kinds)
+        return list(self._headers)
 
     def dtype(self, name: str) -> str:
-        return str(self._kinds[name][0].newbyteorder("="))
+        return str(self._headers[name][0].newbyteorder("="))
 
     def shape(self, name: str) -> Shape:
-        return self._kinds[name][1]
+        return self._headers[name][1]
 
     def read(self, name: str, box: Box | None = None) -> Array:
         part = self._array(name)[() if box is None else slices(box)]
         return np.asarray(part, part.dtype.newbyteorder("="), order="C")
 
     def _array(self, name: str) -> Array:
-        """The array, mapped; those that were read last stay so."""
+        """Return the array, mapped into memory. Those that were read last stay mapped."""
         with self._lock:
             found = self._mapped.pop(name, None)
             if found is None:
                 with self._archive.open(self._members[name]) as member, tempfile.NamedTemporaryFile() as scratch:
-                    shutil.copyfileobj(member, scratch, COPIED)
+                    shutil.copyfileobj(member, scratch, COPY_BYTES)
                     scratch.flush()
                     found = np.load(scratch.name, mmap_mode="r", allow_pickle=False)
             self._mapped[name] = found
-            if len(self._mapped) > MAPPED:
+            if len(self._mapped) > MAX_UNPACKED_ARRAYS:
                 del self._mapped[next(iter(self._mapped))]
             return found

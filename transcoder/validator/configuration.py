@@ -1,39 +1,59 @@
-"""The output's config.json held against the source's: a model of the same weights and another head count is another."""
+"""The output's config.json compared with the source's: equal weights with another head count are another model."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from transcoder.artifacts import CONFIG
 from transcoder.errors import Problem
-from transcoder.tensors import BY_SAFETENSORS, DType
-from transcoder.validator.reading import Output
+from transcoder.repository.versions import DTYPE_KEYS
+from transcoder.tensors import BY_SAFETENSORS
+from transcoder.validator.case import Case
+from transcoder.validator.output import Output
 
-SHOWN = 200  # characters of a value
+MAX_SHOWN_CHARACTERS = 200  # of a value
 
 
-def differences(output: Output, ours: Mapping[str, object], original: Mapping[str, object]) -> list[Problem]:
-    """What differs beside what a conversion sets: the class, a missing model_type, the dtype of the tensors."""
-    expected = {**original, "architectures": ours.get("architectures")}
-    if "model_type" not in original and "model_type" in ours:
-        expected["model_type"] = ours["model_type"]
-    floats = {dtype.name for dtype in _dtypes(output) if dtype.is_float}
-    for key in ("dtype", "torch_dtype"):
-        if key in original and len(floats) == 1:
-            (expected[key],) = floats
-    problems = []
-    for key in sorted(expected.keys() | ours.keys()):
-        found, wanted = (_shown(values, key) for values in (ours, expected))
-        if found != wanted:
-            where = f"{output.directory / 'config.json'}: {key}"
+def find_config_differences(case: Case) -> Iterator[Problem]:
+    """Yield a problem for each key of the output's config.json whose value is not the wanted one.
+
+    A conversion changes the class, a missing `model_type`, and the dtype of the tensors. It keeps all other keys of
+    the source's config.json; where there is none, only the class is compared.
+    """
+    found = case.config.values
+    wanted = _wanted_values(case)
+    for key in sorted(wanted.keys() | found.keys()):
+        found_text, wanted_text = _as_text(found, key), _as_text(wanted, key)
+        if found_text != wanted_text:
+            wanted_text = wanted_text[:MAX_SHOWN_CHARACTERS]
             remedy = "convert again; if the conversion had --config, pass the same here"
-            problems.append(Problem(where, found[:SHOWN], f"{wanted[:SHOWN]}, as in the source's config.json", remedy))
-    return problems
+            if key == "architectures":
+                remedy = "convert again, or validate as the class that the output names"
+            else:
+                wanted_text += ", as in the source's config.json"
+            yield Problem(f"{case.directory / CONFIG}: {key}", found_text[:MAX_SHOWN_CHARACTERS], wanted_text, remedy)
 
 
-def _dtypes(output: Output) -> set[DType]:
-    return {BY_SAFETENSORS[name] for key in output.file_of if (name := output.spec(key)[0]) in BY_SAFETENSORS}
+def _wanted_values(case: Case) -> dict[str, object]:
+    found = case.config.values
+    if case.original is None:
+        return {**found, "architectures": [case.architecture]}
+    wanted = {**case.original.values, "architectures": [case.architecture]}
+    if "model_type" not in wanted and "model_type" in found:
+        wanted["model_type"] = found["model_type"]
+    floats = _float_dtypes(case.output)
+    for key in DTYPE_KEYS:
+        if key in wanted and len(floats) == 1:
+            (wanted[key],) = floats
+    return wanted
 
 
-def _shown(values: Mapping[str, object], key: str) -> str:
+def _float_dtypes(output: Output) -> set[str]:
+    """Return the floating dtypes of the output's tensors."""
+    names = {output.spec(tensor)[0] for tensor in output.file_of}
+    return {BY_SAFETENSORS[name].name for name in names & BY_SAFETENSORS.keys() if BY_SAFETENSORS[name].is_float}
+
+
+def _as_text(values: Mapping[str, object], key: str) -> str:
     return json.dumps(values[key], sort_keys=True) if key in values else "no such key"

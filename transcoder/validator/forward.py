@@ -1,306 +1,283 @@
-"""Level `forward`: hidden states and logits of the loaded PyTorch model against TensorFlow's, on real token ids.
+"""Level `forward`: compare the outputs of the loaded PyTorch model with the truth, on the same token ids.
 
-Decides the inputs and the tolerance, and measures what the comparison would have seen.
+Decides the tolerance, and whether the comparison would have shown a wrong tensor.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from transcoder.errors import Problem, TranscodeError
-from transcoder.sources.open import Source
-from transcoder.validator.loading import quiet
-from transcoder.validator.reading import Reader
-from transcoder.validator.report import Level, Verdict, not_run
+from transcoder.errors import ISSUES, Problem, TranscodeError, UsageError
+from transcoder.validator.case import Case
+from transcoder.validator.inputs import Arrays, Inputs, make_inputs
+from transcoder.validator.report import Level, NotRunError, Verdict
+from transcoder.validator.run_pytorch import Sensitivity, has_layers_of_bert, measure_sensitivity, run_pytorch
 from transcoder.validator.truth import numpy_forward
-from transcoder.validator.truth.find import Arrays, NoTruth, find_truth
+from transcoder.validator.truth.find import Truth, TruthRequest, find_truth
 
-# Of the largest true value of an output, or of 1 if that is larger. float32 sums of a RoBERTa's length differ
-# between libraries by some 1e-6 of it; the narrower types round every weight at 2**-11 and 2**-8.
-TOLERANCE = {"float64": 1e-5, "float32": 1e-5, "float16": 2e-2, "bfloat16": 1e-1}
-POSITIONS = ("max_position_embeddings", "n_positions", "max_target_positions", "max_encoder_position_embeddings")
-WIDTHS = ("hidden_size", "n_embd", "d_model")
-SEEN = 10  # a mutation that moves an output by this many tolerances could not have been missed
-
-SENTENCES = (
-    "The weights were trained in one framework and must give the same answers in another.",
-    "Copying is easy; knowing that the copy is right takes a measurement.",
-    "A short one.",
-)
+# Of the largest true value of an output, or of 1 if that is larger. float32 sums as long as RoBERTa's differ between
+# libraries by about 1e-6 of it; the narrower dtypes round every weight at 2**-11 and 2**-8.
+TOLERANCE_BY_DTYPE = {"float64": 1e-5, "float32": 1e-5, "float16": 2e-2, "bfloat16": 1e-1}
+MIN_SENSITIVITY = 10  # tolerances: a damaged tensor that moves an output so far could not have been missed
+COLUMNS = ("output", "largest error", "relative", "tolerance")
 
 
-def check_forward(
-    model: Any,
-    directory: Path,
-    architecture: str,
-    config: Mapping[str, object],
-    source: Source,
-    reader: Reader,
-    *,
-    truth: str,
-    reference_python: Path | None,
-) -> Level:
-    """Compare outputs; `model` is the loaded PyTorch model, `config` the source's config.json."""
-    given, ids_from = make_inputs(directory, architecture, config)
+@dataclass(frozen=True)
+class ComparedOutput:
+    """An output of PyTorch that was compared with the true one.
+
+    Attributes:
+        name: The output's name.
+        error: The largest absolute difference.
+        relative: The same, relative to the largest true value.
+        tolerance: The largest difference that passes.
+    """
+
+    name: str
+    error: float
+    relative: float
+    tolerance: float
+
+
+@dataclass(frozen=True)
+class UncomparedOutput:
+    """An output that PyTorch lacks, or has with another meaning.
+
+    Attributes:
+        name: The output's name.
+        found: What PyTorch has.
+        wanted: What the truth has.
+        is_problem: Whether that is wrong. Libraries differ in what they call the states between layers.
+    """
+
+    name: str
+    found: str
+    wanted: str
+    is_problem: bool
+
+
+Comparison: TypeAlias = ComparedOutput | UncomparedOutput
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run of the PyTorch model.
+
+    Attributes:
+        outputs: The outputs by name.
+        dtype: The dtype of the model as it was loaded. It ran in float32.
+        is_layered: Whether the hidden states are those of the truth, layer by layer.
+    """
+
+    outputs: Arrays
+    dtype: str
+    is_layered: bool
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that level forward found.
+
+    Attributes:
+        route: What computed the truth.
+        inputs: What the inputs are.
+        outputs: The names of PyTorch's outputs.
+        comparisons: Each true output compared with PyTorch's.
+        sensitivities: How far the outputs move if a tensor is damaged. Empty if the outputs can't show that.
+    """
+
+    route: str
+    inputs: str
+    outputs: tuple[str, ...]
+    comparisons: tuple[Comparison, ...]
+    sensitivities: tuple[Sensitivity, ...]
+
+    @property
+    def compared(self) -> list[ComparedOutput]:
+        """The outputs that were compared."""
+        return [each for each in self.comparisons if isinstance(each, ComparedOutput)]
+
+    @property
+    def weakest(self) -> Sensitivity:
+        """The matrix that moves the outputs least."""
+        matrices = [each for each in self.sensitivities if each.is_matrix]
+        none = Sensitivity("none", 0.0, is_matrix=True)
+        return min(matrices, key=lambda each: (each.tolerances, each.tensor), default=none)
+
+    @property
+    def unseen(self) -> list[str]:
+        """The tensors that may be damaged without moving an output noticeably."""
+        return [each.tensor for each in self.sensitivities if each.tolerances < MIN_SENSITIVITY]
+
+
+class ModelError(Exception):
+    """The model does not run."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.found)
+        self.problem = problem
+
+
+def check_forward(case: Case, model: Any, request: TruthRequest) -> Level:
+    """Compare the outputs of the loaded model with the truth.
+
+    Raises UsageError: the Python of the request can't be run.
+    """
     try:
-        true = find_truth(architecture, config, source, reader, given, truth, reference_python)
-    except NoTruth as reason:
-        return not_run("forward", reason.why, reason.remedy)
-    inputs = true.inputs
-    if "input_ids" not in inputs:
-        ids_from = f"fixed random {' and '.join(sorted(inputs))}"
+        return describe(_gather_evidence(case, model, request))
+    except NotRunError as reason:
+        return reason.as_level("forward")
+    except ModelError as error:
+        return Level("forward", "failed", f"{case.architecture} does not run", (error.problem,))
+    except UsageError:
+        raise
+    except TranscodeError as error:  # of the source
+        return Level("forward", "failed", error.summary, error.problems)
+
+
+def _gather_evidence(case: Case, model: Any, request: TruthRequest) -> Evidence:
+    """Run the truth and the model, and compare them.
+
+    Raises NotRunError: there is no truth. ModelError: the model does not run. TranscodeError: the source is unreadable.
+    """
+    inputs = make_inputs(case)
+    truth = find_truth(case, request, inputs.arrays)
     dtype = str(model.dtype).removeprefix("torch.")
     model = model.float()
-    try:
-        found = run_torch(model, inputs)
-        recorded = numpy_forward.supports(str(config.get("model_type")), architecture) and any(_blocks(model))
-    except Exception as reason:  # whatever somebody else's code raises, the model does not run
-        why = f"{type(reason).__name__}: {reason}"
-        problem = Problem(str(directory), why, "a model that runs", "see level weights; check config.json")
-        return Level("forward", "failed", f"{architecture} does not run", [problem])
-    findings: list[Problem] = []
-    rows: list[tuple[str | float | int, ...]] = []
-    worst = 0.0
-    tolerances: dict[str, float] = {}
-    elsewhere: list[str] = []
-    for name in sorted(true.outputs, key=_order):
-        expected = true.outputs[name].astype(np.float64)
-        if name not in found:
-            if recorded:
-                findings.append(
-                    Problem(f"output {name}", "nothing from PyTorch", f"{list(expected.shape)}", "report it")
-                )
-            else:
-                elsewhere.append(f"{name} is none of PyTorch's outputs")
-            continue
-        if found[name].shape != expected.shape:
-            shape = list(found[name].shape)
-            if _is_inner(name) and not recorded:
-                elsewhere.append(f"{name} is {shape} in PyTorch, {list(expected.shape)} in TensorFlow")
-            else:
-                findings.append(
-                    Problem(f"output {name}", f"{shape} from PyTorch", f"{list(expected.shape)}", "report it")
-                )
-            continue
-        largest = float(np.abs(expected).max(initial=0.0))
-        error = float(np.abs(found[name] - expected).max(initial=0.0))
-        if not np.isfinite(error):
-            error = float("inf")
-        tolerance = TOLERANCE[dtype] * max(1.0, largest)
-        if error > tolerance and _is_inner(name) and not recorded:
-            # What libraries call the states between layers differs (before or after a normalisation, say).
-            elsewhere.append(f"{name} differs by {error:.1e}")
-            continue
-        tolerances[name] = tolerance
-        worst = max(worst, error / tolerance)
-        rows.append((name, error, error / largest if largest else 0.0, tolerance))
-        if error > tolerance:
-            findings.append(Problem(f"output {name}", f"an error of {error:.2e}", f"at most {tolerance:.2e}",
-                                    "run level `weights`, which names the tensor"))  # fmt: skip
-    if all(_is_inner(str(row[0])) for row in rows):
-        names = ", ".join(sorted(found)) or "none"
-        findings.append(Problem("outputs", names, "a final output that both libraries have", "report it"))
-    numbers = all(np.isfinite(values).all() for values in found.values())
-    sensitivity = list(measure(model, inputs, found, tolerances)) if rows and numbers else []
-    matrices = [(ratio, name) for name, ratio, is_matrix in sensitivity if is_matrix]
-    unseen = [name for name, ratio, _ in sensitivity if ratio < SEEN]
-    least, weakest = min(matrices, default=(0.0, "none"))
-    verdict: Verdict = "failed" if findings or not rows else "passed" if least >= SEEN else "inconclusive"
-    largest = max((float(row[1]) for row in rows), default=0.0)
-    summary = f"{len(rows)} outputs, largest error {largest:.1e}, {worst:.0%} of the tolerance"
-    notes = [
-        f"truth: {true.route}",
-        f"inputs: {ids_from}",
-        f"sensitivity: of {len(sensitivity)} tensors damaged one at a time, each matrix moved an output by at least "
-        f"{least:,.0f} tolerances (the least: {weakest})",
-    ]
-    if elsewhere:
-        notes.append(f"not compared: {'; '.join(elsewhere)}")
-    if unseen:
-        notes.append(f"forward can't see, and `weights` must: {', '.join(unseen)}")
-    if verdict == "inconclusive":
-        little = f"{weakest} damaged moves no output by more than {least:.1f} tolerances"
-        remedy = "rely on level `weights`: this model's outputs can't show a wrong tensor"
-        findings.append(Problem("sensitivity", little, f"at least {SEEN}", remedy))
-    facts: dict[str, object] = {
-        "truth": true.route,
-        "inputs": ids_from,
-        "worst_of_tolerance": worst,
-        "sensitivity": {name: ratio for name, ratio, _ in sensitivity},
-        "least_sensitivity_of_a_matrix": least,
-        "not_seen_by_forward": unseen,
-    }
-    return Level(
-        "forward",
-        verdict,
-        summary,
-        findings,
-        ("output", "largest error", "relative", "tolerance"),
-        rows,
-        notes,
-        facts,
+    run = _run_model(case, model, truth.inputs, dtype)
+    comparisons = compare_outputs(truth.outputs, run)
+    tolerances = {each.name: each.tolerance for each in comparisons if isinstance(each, ComparedOutput)}
+    sensitivities: list[Sensitivity] = []
+    if tolerances and all(np.isfinite(values).all() for values in run.outputs.values()):
+        sensitivities = measure_sensitivity(model, truth.inputs, run.outputs, tolerances)
+    return Evidence(
+        truth.route, _origin(inputs, truth), tuple(sorted(run.outputs)), tuple(comparisons), tuple(sensitivities)
     )
 
 
+def _origin(inputs: Inputs, truth: Truth) -> str:
+    if "input_ids" in truth.inputs:
+        return inputs.origin
+    return f"fixed random {' and '.join(sorted(truth.inputs))}"
+
+
+def _run_model(case: Case, model: Any, inputs: Arrays, dtype: str) -> Run:
+    try:
+        outputs = run_pytorch(model, inputs)
+        is_roberta = numpy_forward.supports(str(case.trusted_config.get("model_type")), case.architecture)
+        return Run(outputs, dtype, is_layered=is_roberta and has_layers_of_bert(model))
+    except Exception as error:  # whatever the model raises, it does not run
+        found = f"{type(error).__name__}: {error}"
+        remedy = "see level weights; check config.json"
+        raise ModelError(Problem(str(case.directory), found, "a model that runs", remedy)) from error
+
+
+def compare_outputs(truth: Arrays, run: Run) -> list[Comparison]:
+    """Compare each true output with PyTorch's output of the same name, hidden states first."""
+    return [_compare_output(name, truth[name].astype(np.float64), run) for name in sorted(truth, key=_order)]
+
+
+def _compare_output(name: str, expected: NDArray[np.float64], run: Run) -> Comparison:
+    # What libraries call the states between layers differs: before or after a normalisation, for example.
+    may_differ = _is_inner(name) and not run.is_layered
+    found = run.outputs.get(name)
+    if found is None:
+        wanted = f"one of shape {list(expected.shape)}"
+        return UncomparedOutput(name, "no such output of PyTorch", wanted, is_problem=run.is_layered)
+    if found.shape != expected.shape:
+        shapes = f"shape {list(found.shape)} in PyTorch", f"shape {list(expected.shape)}"
+        return UncomparedOutput(name, *shapes, is_problem=not may_differ)
+    largest = float(np.abs(expected).max(initial=0.0))
+    error = float(np.abs(found - expected).max(initial=0.0))
+    error = error if np.isfinite(error) else float("inf")
+    tolerance = TOLERANCE_BY_DTYPE[run.dtype] * max(1.0, largest)
+    compared = ComparedOutput(name, error, error / largest if largest else 0.0, tolerance)
+    if may_differ and compared.error > tolerance:
+        return UncomparedOutput(name, *_error_and_limit(compared), is_problem=False)
+    return compared
+
+
+def _error_and_limit(output: ComparedOutput) -> tuple[str, str]:
+    return f"an error of {output.error:.2e}", f"at most {output.tolerance:.2e}"
+
+
+def find_problems(evidence: Evidence) -> tuple[Problem, ...]:
+    """Return a problem for each output that is wrong, and one more if no final output was compared."""
+    problems = []
+    for each in evidence.comparisons:
+        if isinstance(each, UncomparedOutput) and each.is_problem:
+            problems.append(Problem(f"output {each.name}", each.found, each.wanted, f"report it at {ISSUES}"))
+        elif isinstance(each, ComparedOutput) and each.error > each.tolerance:
+            remedy = "run level `weights`, which names the tensor"
+            problems.append(Problem(f"output {each.name}", *_error_and_limit(each), remedy))
+    if all(_is_inner(each.name) for each in evidence.compared):
+        found, wanted = ", ".join(evidence.outputs) or "none", "a final output that both libraries have"
+        problems.append(Problem("outputs", found, wanted, f"report it at {ISSUES}"))
+    return tuple(problems)
+
+
+def reach_verdict(problems: Sequence[Problem], weakest: Sensitivity) -> Verdict:
+    """Return the verdict. Equal outputs prove nothing of a matrix that may be damaged without moving one."""
+    if problems:
+        return "failed"
+    return "passed" if weakest.tolerances >= MIN_SENSITIVITY else "inconclusive"
+
+
+def describe(evidence: Evidence) -> Level:
+    """Return the level, with its verdict."""
+    compared, weakest = evidence.compared, evidence.weakest
+    problems = find_problems(evidence)
+    verdict = reach_verdict(problems, weakest)
+    if verdict == "inconclusive":
+        found = f"{weakest.tensor}, damaged, moves no output by more than {weakest.tolerances:.1f} tolerances"
+        remedy = "rely on level `weights`: this model's outputs can't show a wrong tensor"
+        problems += (Problem("sensitivity", found, f"at least {MIN_SENSITIVITY} tolerances", remedy),)
+    worst = max((each.error / each.tolerance for each in compared), default=0.0)
+    largest = max((each.error for each in compared), default=0.0)
+    return Level(
+        "forward",
+        verdict,
+        f"{len(compared)} outputs, largest error {largest:.1e}, {worst:.0%} of the tolerance",
+        problems,
+        COLUMNS,
+        tuple((each.name, each.error, each.relative, each.tolerance) for each in compared),
+        tuple(_notes(evidence)),
+        {
+            "truth": evidence.route,
+            "inputs": evidence.inputs,
+            "worst_of_tolerance": worst,
+            "sensitivity": {each.tensor: each.tolerances for each in evidence.sensitivities},
+            "least_sensitivity_of_a_matrix": weakest.tolerances,
+            "not_seen_by_forward": evidence.unseen,
+        },
+    )
+
+
+def _notes(evidence: Evidence) -> Iterator[str]:
+    weakest = evidence.weakest
+    yield f"truth: {evidence.route}"
+    yield f"inputs: {evidence.inputs}"
+    yield (
+        f"sensitivity: {len(evidence.sensitivities)} tensors were damaged, one at a time; each matrix moved an output "
+        f"by at least {weakest.tolerances:,.0f} tolerances (the smallest: {weakest.tensor})"
+    )
+    uncompared = [each for each in evidence.comparisons if isinstance(each, UncomparedOutput) and not each.is_problem]
+    if uncompared:
+        yield "not compared: " + "; ".join(f"{each.name} ({each.found}, not {each.wanted})" for each in uncompared)
+    if evidence.unseen:
+        yield f"level forward can't see these tensors, level weights compares them: {', '.join(evidence.unseen)}"
+
+
 def _is_inner(name: str) -> bool:
-    """Whether an output is one of several between layers, or what comes of attention, and no result."""
+    """Whether an output is one of several between layers, or of an attention: not a final output."""
     return "." in name
 
 
 def _order(name: str) -> tuple[int, int, str]:
     head, _, number = name.partition(".")
     return (0, int(number), "") if head == "hidden_states" else (1, 0, name)
-
-
-# Inputs
-
-
-def make_inputs(directory: Path, architecture: str, config: Mapping[str, object]) -> tuple[Arrays, str]:
-    """A padded batch of real token ids where OUT has a tokenizer, of fixed ones where not; and which it was."""
-    rows = _tokenize(directory, _size(config, "vocab_size", 50265))
-    origin = "token ids of three sentences"
-    if rows is None:
-        generator = np.random.default_rng(0)
-        last = _size(config, "eos_token_id", 2) if config.get("is_encoder_decoder") else 2
-        vocabulary = _size(config, "vocab_size", 50265)
-        rows = [[0, *generator.integers(5, vocabulary, count).tolist(), last] for count in (17, 13, 4)]
-        origin = "fixed token ids (no tokenizer here)"
-    room = min(_size(config, key, 512) for key in POSITIONS) - 2
-    rows = [row if len(row) <= room else [*row[: room - 1], row[-1]] for row in rows]
-    padding = _size(config, "pad_token_id", 0)
-    if "oberta" in architecture or "Camembert" in architecture:
-        padding = 1  # in TensorFlow whatever config.json says
-    else:  # at padded positions some families' two implementations differ by themselves
-        longest = max(len(row) for row in rows)
-        rows = [[*(row[:-1] * longest)[: longest - 1], row[-1]] for row in rows]
-    if config.get("pad_token_id") is None and architecture.endswith("ForSequenceClassification"):
-        rows = rows[:1]  # some classifiers look for the padding in a batch of several
-    length = max(len(row) for row in rows)
-    ids = np.full((len(rows), length), padding, np.int64)
-    mask = np.zeros_like(ids)
-    for i, row in enumerate(rows):
-        ids[i, : len(row)] = row
-        mask[i, : len(row)] = 1
-    inputs: Arrays = {"input_ids": ids, "attention_mask": mask, "token_type_ids": np.zeros_like(ids)}
-    if architecture.endswith("ForMultipleChoice"):
-        inputs = {name: values[None, :2] for name, values in inputs.items()}
-    if config.get("add_cross_attention"):
-        width = next((_size(config, key, 0) for key in WIDTHS if key in config), 768)
-        encoded = np.random.default_rng(1).standard_normal((len(rows), 7, width))
-        inputs["encoder_hidden_states"] = encoded.astype(np.float32)
-    return inputs, origin
-
-
-def _size(config: Mapping[str, object], key: str, default: int) -> int:
-    """A size that config.json or the configuration of its text model has."""
-    inner = config.get("text_config")
-    for table in (config, inner if isinstance(inner, dict) else {}):
-        if isinstance(value := table.get(key), int):
-            return value
-    return default
-
-
-def _tokenize(directory: Path, vocabulary: int) -> list[list[int]] | None:
-    if not any((directory / name).is_file() for name in ("tokenizer.json", "vocab.json", "sentencepiece.bpe.model")):
-        return None
-    from transformers import AutoTokenizer
-
-    try:
-        with quiet():
-            tokenizer = AutoTokenizer.from_pretrained(directory, local_files_only=True)
-            rows = [list(tokenizer(sentence)["input_ids"]) for sentence in SENTENCES]
-    except Exception:  # a tokenizer that does not load is no reason to compare nothing
-        return None
-    return rows if all(0 <= i < vocabulary for row in rows for i in row) else None
-
-
-# PyTorch
-
-
-def run_torch(model: Any, inputs: Arrays) -> Arrays:
-    """The model's outputs in float32, by the names of the truth."""
-    import torch
-
-    takes = inspect.signature(model.forward).parameters
-    arguments = {n: torch.from_numpy(np.ascontiguousarray(values)) for n, values in inputs.items() if n in takes}
-    with torch.no_grad(), quiet(), _recorded(model) as layers:
-        outputs = model(**arguments, output_hidden_states=True, return_dict=True)
-    result: Arrays = dict(layers)
-    for name, value in outputs.items():
-        if isinstance(value, (list, tuple)) and not (name == "hidden_states" and layers):
-            tensors = {f"{name}.{i}": item for i, item in enumerate(value) if isinstance(item, torch.Tensor)}
-            result |= {label: item.numpy() for label, item in tensors.items()}
-        elif isinstance(value, torch.Tensor):
-            result[name] = value.numpy()
-    return result
-
-
-def _blocks(model: Any) -> list[Any]:
-    """The embeddings and the layers, where the model has them as BERT does."""
-    base = model.base_model
-    encoder = getattr(base, "encoder", None)
-    blocks = [getattr(base, "embeddings", None), *getattr(encoder, "layer", ())]
-    return blocks if len(blocks) > 1 else []
-
-
-@contextmanager
-def _recorded(model: Any) -> Iterator[Arrays]:
-    """What leaves the embeddings and each layer, taken at the modules themselves where the model has them so.
-
-    transformers 5 reports the last hidden state after the model's final normalisation where 4 did before it.
-    """
-    layers: Arrays = {}
-
-    def record(index: int) -> Callable[[Any, Any, Any], None]:
-        def hook(_module: Any, _arguments: Any, output: Any) -> None:
-            layers[f"hidden_states.{index}"] = (output[0] if isinstance(output, tuple) else output).numpy()
-
-        return hook
-
-    handles = [block.register_forward_hook(record(i)) for i, block in enumerate(_blocks(model)) if block]
-    try:
-        yield layers
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def measure(
-    model: Any, inputs: Arrays, sound: Arrays, tolerances: Mapping[str, float]
-) -> Iterator[tuple[str, float, bool]]:
-    """Damage one tensor of each kind in the first and the last layer; by how many tolerances does an output move?
-
-    A square kernel is transposed, anything else reversed. Yields (tensor, ratio, whether it is a matrix).
-    """
-    import torch
-
-    kinds: dict[str, list[str]] = {}
-    for name, _ in model.named_parameters():
-        kinds.setdefault(".".join("*" if part.isdigit() else part for part in name.split(".")), []).append(name)
-    parameters = dict(model.named_parameters())
-    for names in kinds.values():
-        for name in dict.fromkeys((names[0], names[-1])):
-            parameter = parameters[name]
-            original = parameter.detach().clone()
-            square = parameter.ndim == 2 and parameter.shape[0] == parameter.shape[1]
-            damaged = original.T if square else original.flatten().flip(0).reshape(original.shape)
-            if torch.equal(damaged, original):
-                continue  # all values alike: nothing to see
-            with torch.no_grad():
-                parameter.copy_(damaged)
-                moved = run_torch(model, inputs)
-                parameter.copy_(original)
-            moves = ((np.abs(moved[key] - sound[key]), limit) for key, limit in tolerances.items())
-            ratios = [float(by.max()) / limit if np.isfinite(by).all() else float("inf") for by, limit in moves]
-            yield name, max(ratios), parameter.ndim >= 2
-
-
-def as_level(error: TranscodeError) -> Level:
-    """An error of the source that came up in comparing, as a failed level."""
-    return Level("forward", "failed", error.summary, list(error.problems))

@@ -1,6 +1,6 @@
-"""What a target tensor must hold, any box of it, from the source's variables in plain NumPy.
+"""Recompute any box of a target tensor from the source's variables, in plain NumPy.
 
-A second implementation of the operations, which shares nothing with the converter's.
+A second implementation of the operations: by law 4 it shares no code with the converter's.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Array = NDArray[np.generic]
 
 @dataclass(frozen=True)
 class Step:
-    """An operation, and the dtype and the shapes of what it is done to."""
+    """An operation, and the dtype and the shapes of its inputs."""
 
     op: Op
     dtype: str
@@ -30,7 +30,10 @@ class Step:
 
 
 class Expected:
-    """A target by its assignment, under the dtype policy of the conversion."""
+    """A target tensor as its assignment makes it, under the dtype policy of the conversion.
+
+    `dtype` and `shape` are the target's, `uncast_dtype` is the dtype before the policy's cast.
+    """
 
     def __init__(self, assignment: Assignment, reader: Reader, policy: str) -> None:
         self._reader = reader
@@ -42,25 +45,31 @@ class Expected:
             self._steps.append(Step(op, dtype, shapes))
             dtype = op.dtype if isinstance(op, (Cast, Fill)) else dtype
             shapes = _shapes(op, shapes)
+        self.dtype = self.uncast_dtype = dtype
+        self._uncast_steps = len(self._steps)
         if policy != "keep" and BY_NAME[dtype].is_float and dtype != policy:
             self._steps.append(Step(Cast(policy), dtype, shapes))
-            dtype = policy
-        self.dtype = dtype
+            self.dtype = policy
         (self.shape,) = shapes
 
     @property
     def first_axis(self) -> int:
-        """The axis along which to go, so that the variable is read from its start to its end."""
+        """The axis to go along so that the variable is read from its start to its end."""
         steps = [step.op for step in self._steps if not isinstance(step.op, Cast)]
         if len(steps) == 1 and isinstance(steps[0], Transpose) and steps[0].perm:
             return steps[0].perm.index(0)
         return 0
 
     def read(self, box: Box) -> Array:
+        """Return a box of the target; bfloat16 as its 16 raw bits."""
         return self._read(len(self._steps), 0, box)
 
+    def read_uncast(self, box: Box) -> Array:
+        """Return a box of the target before the policy's cast."""
+        return self._read(self._uncast_steps, 0, box)
+
     def _read(self, depth: int, which: int, box: Box) -> Array:
-        """A box of the `which`-th tensor that there is after `depth` steps."""
+        """Return a box of the tensor number `which` of those that exist after `depth` steps."""
         if depth == 0:
             return self._reader.read(self._sources[which], box)
         step, depth = self._steps[depth - 1], depth - 1
@@ -93,18 +102,18 @@ class Expected:
                 raise AssertionError(step.op)
 
     def _run(self, depth: int, which: int, shape: Shape, start: int, count: int) -> Array:
-        """Elements in C order."""
+        """Return a run of `count` elements from `start`, in C order."""
         if not count:
             return self._read(depth, which, whole(shape)).reshape(-1)[:0]
         box, begin = cover(start, count, shape)
         return self._read(depth, which, box).reshape(-1)[begin : begin + count]
 
     def _concat(self, depth: int, step: Step, axis: int, box: Box) -> Array:
-        pieces, at = [], 0
+        pieces, offset = [], 0
         start, stop = box[axis]
         for which, shape in enumerate(step.shapes):
-            part = (max(start - at, 0), min(stop - at, shape[axis]))
-            at += shape[axis]
+            part = (max(start - offset, 0), min(stop - offset, shape[axis]))
+            offset += shape[axis]
             if part[0] < part[1] or start == stop:
                 inner = (*box[:axis], part if part[0] < part[1] else (0, 0), *box[axis + 1 :])
                 pieces.append(self._read(depth, which, inner))
@@ -112,7 +121,7 @@ class Expected:
 
 
 def _shapes(op: Op, shapes: tuple[Shape, ...]) -> tuple[Shape, ...]:
-    """What NumPy makes of the shapes."""
+    """Return the shapes after an operation, as NumPy has them."""
     if isinstance(op, Fill):
         return (op.shape,)
     if isinstance(op, Concat):
@@ -126,8 +135,8 @@ def _shape(op: Op, array: NDArray[np.uint8]) -> Shape:
         case Transpose(perm):
             return np.transpose(array, perm).shape
         case Reshape(shape):
-            rest = math.prod(extent for extent in shape if extent != -1)
-            shape = tuple(array.size // max(1, rest) if extent == -1 else extent for extent in shape)
+            rest = math.prod(size for size in shape if size != -1)
+            shape = tuple(array.size // max(1, rest) if size == -1 else size for size in shape)
             if math.prod(shape) != array.size:
                 raise ValueError(f"{op} on {array.shape}")
             return shape
@@ -142,13 +151,16 @@ def _shape(op: Op, array: NDArray[np.uint8]) -> Shape:
 
 
 def _cast(array: Array, dtype: str, target: str) -> Array:
-    """By torch's own rounding where bfloat16 is in play, by NumPy's elsewhere."""
+    """Cast as torch rounds, if one of the dtypes is bfloat16, else as NumPy rounds.
+
+    Raises ImportError: torch is not installed.
+    """
     if "bfloat16" not in (dtype, target):
         with np.errstate(over="ignore", under="ignore"):
             return array.astype(BY_NAME[target].numpy)
     import torch
 
-    tensor = torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))  # which may lack axes
+    tensor = torch.from_numpy(np.ascontiguousarray(array).reshape(array.shape))  # NumPy gives a scalar an axis
     if dtype == "bfloat16":
         tensor = tensor.view(torch.bfloat16)
     tensor = tensor.to(getattr(torch, target))

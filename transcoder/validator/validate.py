@@ -1,49 +1,81 @@
-"""The validator: proves that an output is the same model as its source, trusting nothing of the writer.
+"""The validator: proves that an output is the same model as its source. It trusts nothing of the writer.
 
-It imports neither planner nor write code. Levels: `weights` (bit for bit), `load` (the PyTorch class loads it,
+It imports no planning and no writing code. Levels: `weights` (equal bit for bit), `load` (its PyTorch class loads it,
 strictly), `forward` (the same outputs as TensorFlow).
 """
 
 from __future__ import annotations
 
-import importlib.util
+import logging
 import platform
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, closing
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from transcoder._version import __version__
-from transcoder.artifacts import CONFIG, RECEIPT, REPORT
-from transcoder.errors import PlanError, Problem, TranscodeError, UsageError, ValidationError
+from transcoder.artifacts import REPORT
+from transcoder.errors import Problem, UsageError, ValidationError
+from transcoder.files.atomic import write_whole
 from transcoder.files.pagecache import sparing
 from transcoder.files.strictjson import pieces
-from transcoder.mapping import Table, choose, expand, find_mappings, load_mapping
-from transcoder.options import DTYPES, parse_options
-from transcoder.repository.config import ModelConfig, own_config, read_config
-from transcoder.sources.open import Source, check_unchanged, open_source
-from transcoder.validator.configuration import differences
-from transcoder.validator.covered import digest_files, states_of
-from transcoder.validator.details import Details, find_dropped
-from transcoder.validator.reading import Output, Reader, RenamedReader, claims, reader_for
-from transcoder.validator.report import INSTALL, Level, Report, not_run
+from transcoder.options import parse_options
+from transcoder.validator.case import Case, open_case
+from transcoder.validator.covered import check_unwritten, digest_files
+from transcoder.validator.describe import describe_source, find_dropped
+from transcoder.validator.histogram import Bin
+from transcoder.validator.records import DroppedRecord, SourceRecord, TensorRecord
+from transcoder.validator.report import Level, NotRunError, Report
+from transcoder.validator.truth.find import TruthRequest, parse_truth
 
 __all__ = ["Level", "Report", "validate"]
 
+logger = logging.getLogger(__name__)
+
 LEVELS = ("weights", "load", "forward")
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class ProofRequest:
+    """What is to be proven, and how.
+
+    Attributes:
+        levels: The levels to run, in their order.
+        truth: The truth that level forward compares with.
+        statistics: Whether level weights counts and measures the values, for the page.
+        drop: Whether files are evicted from the page cache as they are read.
+    """
+
+    levels: tuple[str, ...]
+    truth: TruthRequest
+    statistics: bool
+    drop: bool
+
+
+@dataclass(frozen=True)
+class Proof:
+    """The results of the levels, and what the report lists beside them."""
+
+    levels: tuple[Level, ...]
+    source: SourceRecord
+    tensors: tuple[TensorRecord, ...]
+    dropped: tuple[DroppedRecord, ...]
+    values: tuple[Bin, ...]
 
 
 def validate(
     source: str | PathLike[str],
     output: str | PathLike[str],
     *,
-    level: str | Sequence[str] = "all",
+    config: str | PathLike[str] | None = None,
     mapping: str | PathLike[str] | None = None,
-    source_config: str | PathLike[str] | None = None,
+    architecture: str | None = None,
+    contain: bool | None = None,
+    level: str | Sequence[str] = "all",
     truth: str = "auto",
     reference_python: str | PathLike[str] | None = None,
     report: str | PathLike[str] | None = None,
@@ -51,76 +83,60 @@ def validate(
     page_cache: str = "keep",
     progress: Callable[[int, int], None] | None = None,
 ) -> Report:
-    """Compare a converted directory with its source.
+    """Compare a converted directory with its source, and write a report.
 
-    `level` is "weights", "load", "forward", "all" or several of the first three. `mapping` is needed where the
-    conversion used one's own, and `source_config` where it was given another config.json than the source's. `truth`
-    says what computes the true outputs: "tensorflow" (transformers 4's model
-    class, in the interpreter `reference_python` or this one), "numpy", or "auto", the first of these that is at
-    hand; "signature" also runs a SavedModel's own graph, which is code: only for files that you trust. The
-    report is written to `report`, by default OUT/validation.json, and where `page` names a file, as one HTML page
-    that needs nothing else, with how the values are distributed and how far they are from the source's. `page_cache`
-    "drop" rids the system's page cache of both as they are read.
+    A level that fails is in the report, and is not an exception.
 
-    Failing levels are in the report, not raised. Raises SourceError, MappingError or ValidationError where
-    there is nothing to compare.
+    Args:
+        source: The checkpoint that was converted: a file, a directory or a checkpoint prefix, or the URL of one.
+        output: The converted directory.
+        config: The config.json that the conversion was given. Default: the one beside the weights; without one, only
+            the class in the output's config.json is checked.
+        mapping: The mapping that the conversion used: a file, or the name of a mapping that ships. Default: the
+            mapping that ships for the output's config.json.
+        architecture: The PyTorch class that the output must be. Default: the class that its config.json names.
+        contain: Whether a separate process inspects HDF5 files first, in case libhdf5 crashes. Default: for remote
+            sources only.
+        level: "weights", "load", "forward", "all", or several of the first three.
+        truth: What computes the outputs that level forward compares with. "tensorflow" runs the class of
+            transformers 4. "signature" runs a SavedModel's own graph as well: this is code, so use it only for files
+            that you trust. "numpy" runs a forward pass of the variables, for the RoBERTa family. "auto" takes
+            TensorFlow if it can run, else NumPy.
+        reference_python: The Python interpreter that has tensorflow and transformers 4. Default: this interpreter, if
+            it has tensorflow.
+        report: The file that the report is written to. Default: validation.json in `output`.
+        page: The file that the report is written to as one HTML page, with a histogram of the values. Default: no
+            page. Counting the values more than doubles the time of level weights.
+        page_cache: "keep", or "drop" to evict files from the page cache as they are read.
+        progress: Called as `progress(count, total)` by level weights: bytes compared since the last call, bytes in
+            all.
+
+    Returns:
+        The report. `report.passed` says whether every level that was asked for ran and passed.
+
+    Raises:
+        UsageError: An argument has an invalid value, or `reference_python` can't be run.
+        SourceError: The source is unreadable or is not a checkpoint.
+        MappingError: No mapping fits the output's config.json, or `mapping` is invalid.
+        PlanError: config.json has values that the mapping can't use.
+        ValidationError: `output` is not a converted directory, changed meanwhile, or the report can't be written.
     """
-    wanted = LEVELS if level == "all" else (level,) if isinstance(level, str) else tuple(level)
-    if unknown := [name for name in wanted if name not in LEVELS] or not wanted:
-        raise UsageError(
-            "an unknown level", Problem("level", str(unknown), f"of {', '.join(LEVELS)}, or all", "pick one")
-        )
     parse_options(page_cache=page_cache)
-    drop = page_cache == "drop"
+    python = Path(reference_python) if reference_python is not None else None
+    request = ProofRequest(
+        levels=_parse_levels(level),
+        truth=parse_truth(truth, python),
+        statistics=page is not None,
+        drop=page_cache == "drop",
+    )
     directory = Path(output)
-    _check_present(directory)
-    config = _config(directory)
-    (architecture,) = config.architectures or (None,)
-    if architecture is None:
-        raise ValidationError(
-            "the output can't be validated",
-            Problem(str(config.path), "no architecture", "the PyTorch class it was converted for", "convert again"),
-        )
-    states = states_of(directory)
-    receipt = claims(directory)
-    given = load_mapping(str(mapping)) if mapping is not None else None
-    candidates = [given] if given is not None else find_mappings(config.model_type, architecture)
-    levels: list[Level] = []
-    details = Details(statistics=page is not None)
-    with ExitStack() as stack:
-        opened = stack.enter_context(open_source(source))
-        if drop:
-            local = [path for path in opened.files() if isinstance(path, Path)]
-            progress = stack.enter_context(sparing([*local, *directory.glob("*.safetensors")], progress))
-        original = _original(opened, source_config)
-        reader: Reader = reader_for(opened)
-        files = stack.enter_context(closing(Output(directory)))
-        table, called = choose(candidates, architecture, config.values, reader.names(), str(config.path))
-        reader = RenamedReader(reader, called)
-        rules = expand(table, architecture, config.over(table.config))
-        _describe(details, opened, reader, called, rules)
-        if "weights" in wanted:
-            from transcoder.validator.weights import check_weights
-
-            try:
-                level_of_weights = check_weights(reader, files, rules, _policy(receipt), receipt, progress, details)
-                check_unchanged(opened)
-                levels.append(_with_config(level_of_weights, files, config, original))
-            except TranscodeError as error:
-                levels.append(Level("weights", "failed", error.summary, list(error.problems)))
-            except ImportError as error:  # bfloat16 is torch's to read
-                levels.append(not_run("weights", f"{error.name} is not installed", INSTALL))
-        if "load" in wanted or "forward" in wanted:
-            made = {a.target for a in rules.assignments}
-            levels += _running_levels(
-                wanted, files, directory, architecture, made, original, opened, reader, truth, reference_python
-            )
-    covered = digest_files(directory, drop=drop)
-    _check_still(directory, states)
-    result = Report(architecture, table.name, levels, _environment(), covered, details)
+    with open_case(
+        source, directory, config=config, mapping=mapping, architecture=architecture, contain=contain
+    ) as case:
+        proof = prove(case, request, progress)
+    result = _make_report(case, request, proof)
     contents = result.to_json()
-    path = Path(report) if report is not None else directory / REPORT
-    _write(path, "".join(pieces(contents)) + "\n", "--report")
+    _write(Path(report) if report is not None else directory / REPORT, "".join(pieces(contents)) + "\n", "--report")
     if page is not None:
         from transcoder.validator.page.build import render
 
@@ -128,139 +144,78 @@ def validate(
     return result
 
 
-def _describe(details: Details, opened: Source, reader: Reader, called: dict[str, str], rules: Table) -> None:
-    """The source, and what of it the mapping drops; names are those that the mapping has."""
-    details.source = {"name": opened.path.name, "kind": opened.kind, "producer": opened.producer}
-    names = reader.names()
-    rules = rules.preferring(set(names))
-    absent, _ = rules.absent(set(names))
-    assignments = {a.target: a for a in rules.assignments if a.part not in absent}
-    kinds = {name: str(opened.specs[called[name]]) for name in names if called.get(name) in opened.specs}
-    details.dropped = find_dropped(names, assignments, rules, kinds, opened.not_tensors)
+def prove(case: Case, request: ProofRequest, progress: Progress | None = None) -> Proof:
+    """Run the levels of a request."""
+    logger.info("levels: %s", ", ".join(request.levels))
+    levels: list[Level] = []
+    tensors: tuple[TensorRecord, ...] = ()
+    values: tuple[Bin, ...] = ()
+    with _evicting(case, progress) if request.drop else nullcontext(progress) as advance:
+        if "weights" in request.levels:
+            from transcoder.validator.weights import check_weights
+
+            compared = check_weights(case, statistics=request.statistics, progress=advance)
+            levels.append(compared.level)
+            tensors, values = compared.tensors, compared.values
+        if "load" in request.levels or "forward" in request.levels:
+            levels += _run_model_levels(case, request)
+        return Proof(tuple(levels), describe_source(case), tensors, find_dropped(case), values)
 
 
-def _running_levels(
-    wanted: Sequence[str],
-    files: Output,
-    directory: Path,
-    architecture: str,
-    made: set[str],
-    original: ModelConfig | None,
-    opened: Any,
-    reader: Any,
-    truth: str,
-    reference_python: str | PathLike[str] | None,
-) -> list[Level]:
+def _run_model_levels(case: Case, request: ProofRequest) -> Iterator[Level]:
+    """Yield levels load and forward, as far as they were asked for. Both need the loaded model."""
     from transcoder.validator.loading import check_loading
 
-    loaded, model = check_loading(files, architecture, made)
-    levels = [loaded] if "load" in wanted else []
-    if "forward" in wanted:
-        if model is None:
-            levels.append(not_run("forward", "the model did not load", "see level load"))
-        else:
-            from transcoder.validator.forward import as_level, check_forward
+    loaded = check_loading(case)
+    if "load" in request.levels:
+        yield loaded.level
+    if "forward" in request.levels and loaded.model is None:
+        yield NotRunError("the model did not load", "see level load").as_level("forward")
+    elif "forward" in request.levels:
+        from transcoder.validator.forward import check_forward
 
-            # The source's own config.json where it has one: the output's is part of what is on trial.
-            own = original or read_config(directory / CONFIG)
-            python = Path(reference_python) if reference_python is not None else None
-            try:
-                levels.append(
-                    check_forward(
-                        model,
-                        directory,
-                        architecture,
-                        own.values,
-                        opened,
-                        reader,
-                        truth=truth,
-                        reference_python=python,
-                    )
-                )
-            except UsageError:
-                raise
-            except TranscodeError as error:
-                levels.append(as_level(error))
-    return levels
+        yield check_forward(case, loaded.model, request.truth)
 
 
-def _check_still(directory: Path, before: dict[str, tuple[int, ...]]) -> None:
-    """The digests, which are taken last, are of what was compared only if nobody wrote since the start."""
-    now = states_of(directory)
-    changed = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
-    if changed:
-        raise ValidationError(
-            "the output changed while it was validated",
-            [Problem(str(directory / name), "another state than at the start", "an output that nobody writes to",
-                     "validate again") for name in changed],
-        )  # fmt: skip
+def _evicting(case: Case, progress: Progress | None) -> AbstractContextManager[Progress]:
+    """Return a context whose progress evicts the source's local files and the output's shards from the page cache."""
+    local = [path for path in case.source.files() if isinstance(path, Path)]
+    return sparing([*local, *case.directory.glob("*.safetensors")], progress)
 
 
-def _original(opened: Source, given: str | PathLike[str] | None) -> ModelConfig | None:
-    """The config.json that was converted, or None where there is none beside the source.
+def _make_report(case: Case, request: ProofRequest, proof: Proof) -> Report:
+    """Return the report, with the digests of the files that it is about.
 
-    Raises ValidationError: there is one, and it can't be used. To go on would be to skip what it is compared for.
+    Raises ValidationError: a file is unreadable, or changed since the case was opened.
     """
-    try:
-        return read_config(Path(given)) if given is not None else own_config(opened.path)
-    except TranscodeError as error:
-        remedy = "mend it, or pass --config with the one that was converted"
-        problems = [replace(problem, remedy=remedy) for problem in error.problems]
-        raise ValidationError("the source's config.json can't be used", problems) from error
+    files = digest_files(case.directory, drop=request.drop)
+    check_unwritten(case.directory, case.states)
+    return Report(
+        architecture=case.architecture,
+        mapping=case.mapping.name,
+        levels=proof.levels,
+        environment=_environment(),
+        files=files,
+        source=proof.source,
+        tensors=proof.tensors,
+        dropped=proof.dropped,
+        values=proof.values if request.statistics else None,
+    )
 
 
-def _with_config(level: Level, files: Output, ours: ModelConfig, original: ModelConfig | None) -> Level:
-    """The level, failed where the output's config.json says something else than the source's."""
-    if original is None:
-        return replace(level, notes=[*level.notes, "config.json: the source has none to compare it with"])
-    problems = differences(files, ours.values, original.values)
-    return replace(level, verdict="failed", findings=[*level.findings, *problems]) if problems else level
-
-
-def _policy(receipt: Any) -> str:
-    """The dtype policy that the receipt claims; a false claim fails, for the bits are recomputed under it."""
-    options = receipt.get("options")
-    policy = options.get("dtype", "keep") if isinstance(options, dict) else "keep"
-    if policy not in DTYPES:
-        raise ValidationError(
-            "the receipt is wrong",
-            Problem(f"{RECEIPT}: options.dtype", repr(policy), f"one of {', '.join(DTYPES)}", "convert again"),
-        )
-    return str(policy)
-
-
-def _config(directory: Path) -> ModelConfig:
-    try:
-        return read_config(directory / CONFIG)
-    except PlanError as error:
-        problems = [replace(problem, remedy="convert again") for problem in error.problems]
-        raise ValidationError("the output can't be validated", problems) from error
-
-
-def _check_present(directory: Path) -> None:
-    if importlib.util.find_spec("safetensors") is None:
-        raise ValidationError(
-            "the validator is not installed",
-            Problem(
-                "safetensors",
-                "not installed",
-                "the library that reads the output",
-                INSTALL,
-            ),
-        )
-    if not (directory / CONFIG).is_file():
-        raise ValidationError(
-            "the output can't be validated",
-            Problem(
-                str(directory),
-                "no config.json",
-                "a directory that transcode wrote",
-                "convert first, or check the path",
-            ),
-        )
+def _parse_levels(level: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the levels in the order in which they run. Raises UsageError: unknown ones, or none."""
+    names = LEVELS if level == "all" else (level,) if isinstance(level, str) else tuple(level)
+    unknown = [name for name in names if name not in LEVELS]
+    if unknown or not names:
+        found = ", ".join(map(repr, unknown)) or "no level"
+        wanted = f"all, or one or more of {', '.join(LEVELS)}"
+        raise UsageError("invalid option value", Problem("level", found, wanted, "choose a level"))
+    return tuple(name for name in LEVELS if name in names)
 
 
 def _environment() -> dict[str, str]:
+    """Return the versions of this program, of Python and of the libraries."""
     from importlib.metadata import PackageNotFoundError, version
 
     found = {"transcoder": __version__, "python": platform.python_version(), "numpy": np.__version__}
@@ -273,10 +228,18 @@ def _environment() -> dict[str, str]:
 
 
 def _write(path: Path, text: str, option: str) -> None:
+    """Write a file in one step. A link or a device, such as /dev/stdout, is written through, and not replaced.
+
+    Raises ValidationError: it can't be written. `option` is the one that names another file.
+    """
+    data = text.encode("utf-8", "backslashreplace")  # a name may hold lone surrogates
     try:
-        path.write_text(text, encoding="utf-8")
+        if path.is_symlink() or (path.exists() and not path.is_file()):
+            path.write_bytes(data)
+        else:
+            write_whole(path, data)
     except OSError as error:
         raise ValidationError(
             "the report can't be written",
-            Problem(str(path), error.strerror or str(error), "a writable place", f"pass {option} FILE"),
+            Problem(str(path), error.strerror or str(error), "a writable path", f"pass {option} FILE"),
         ) from error

@@ -1,190 +1,184 @@
-"""Level `weights`: every output tensor recomputed from the source in plain NumPy and compared bit for bit.
+"""Level `weights`: recompute every output tensor from the source in plain NumPy and compare it bit for bit.
 
-By boxes of some megabytes, so that memory is flat, whatever a tensor's size.
+No tensor may be missing or surplus, every variable is taken or dropped by a rule, and config.json says what the
+source's says.
 """
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 
-import numpy as np
-from blake3 import blake3
-from numpy.typing import NDArray
-
-from transcoder.errors import Problem
-from transcoder.mapping import Assignment, Table
+from transcoder.artifacts import RECEIPT
+from transcoder.errors import ISSUES, Problem, TranscodeError, ValidationError
 from transcoder.ops import Cast
+from transcoder.options import DTYPES
+from transcoder.sources.open import check_unchanged
 from transcoder.tensors import BY_NAME, BY_SAFETENSORS, format_bytes
-from transcoder.validator.boxes import lengths, split, whole
-from transcoder.validator.details import Details, TensorRecord, records
-from transcoder.validator.reading import Output, Reader
+from transcoder.validator.case import Case
+from transcoder.validator.configuration import find_config_differences
+from transcoder.validator.describe import describe_tensor
+from transcoder.validator.histogram import Bin, Measurement, combine, make_histogram
+from transcoder.validator.output import Claims
 from transcoder.validator.recompute import Expected
-from transcoder.validator.report import Level
+from transcoder.validator.records import TensorRecord
+from transcoder.validator.report import Level, not_installed
+from transcoder.validator.tensor_bits import BitComparison, compare_bits
 
-Array = NDArray[np.generic]
-PART = 1 << 21  # bytes of a tensor at a time: source, output and what is compared stay near a core
-# Of one that lies across its source more: each part touches all of the output's rows, whose pages come in anew.
-ACROSS = 1 << 23
-TILE = 1024  # rows and columns of it that are compared at a time
-PAD = 16  # elements, behind each row: without them a column's elements would compete for the same cache lines
 THREADS = 2
 
 
-def check_weights(
-    reader: Reader,
-    output: Output,
-    table: Table,
-    dtype: str,
-    receipt: Mapping[str, object],
-    progress: Callable[[int, int], None] | None,
-    details: Details | None = None,
-) -> Level:
-    """Compare names, dtypes, shapes and bits. `dtype` is the policy of the conversion ("keep" or a float type).
+@dataclass(frozen=True)
+class TensorComparison:
+    """How a tensor of the output compares with the source.
 
-    `details` gets a record of every tensor.
+    Attributes:
+        record: The tensor, for the report.
+        difference: What was found and what is wanted, if that is not the same.
+        measurement: How far its values are from the source's. None if that was not asked for, or not possible.
     """
-    details = details if details is not None else Details()
-    findings = list(output.problems)
 
-    def wrong(name: str, found: str, wanted: str) -> None:
-        findings.append(
-            Problem(f"{output.directory}: {name}", found, wanted, "convert again; if it persists, report it")
-        )
-
-    sources = set(reader.names())
-    table = table.preferring(sources)
-    absent, _ = table.absent(sources)
-    assignments = {a.target: a for a in table.assignments if a.part not in absent}
-    for name in sorted(assignments.keys() - output.file_of.keys()):
-        wrong(name, "nothing", "a tensor, as the mapping says")
-    for name in sorted(output.file_of.keys() - assignments.keys()):
-        wrong(name, "a tensor", "none: no rule makes it")
-    taken = {name for a in assignments.values() for name in a.sources}
-    for name in sorted(sources - taken):
-        if not any(drop.matches(name) for drop in table.drops):
-            wrong(name, "a source variable that no rule takes or drops", "every variable accounted for")
-    digests = _claimed_digests(receipt)
-    sizes = dict(output.sizes())
-    total, compared, equal = sum(sizes.values()), 0, 0
-    present = [name for name in assignments if name in output.file_of]
-    known = records(assignments)
-    details.tensors = list(known.values())
-    with ThreadPoolExecutor(THREADS) as pool:
-        differences = pool.map(
-            lambda name: _difference(assignments, known[name], sources, reader, output, dtype, digests, details),
-            present,
-        )
-        for name, difference in zip(present, differences, strict=True):
-            if difference is None:
-                equal += 1
-                known[name].equal = True
-            else:
-                wrong(name, *difference)
-            compared += sizes[name]
-            if progress is not None:
-                progress(sizes[name], total)
-    summary = f"{equal} of {len(assignments)} tensors bit-equal ({format_bytes(compared)}), read through {reader.route}"
-    if dtype != "keep":
-        summary += f", floats cast to {dtype}"
-    facts: dict[str, object] = {
-        "tensors": len(assignments),
-        "equal": equal,
-        "bytes": compared,
-        "route": reader.route,
-    }
-    return Level("weights", "failed" if findings or not equal else "passed", summary, findings, facts=facts)
+    record: TensorRecord
+    difference: tuple[str, str] | None = None
+    measurement: Measurement | None = None
 
 
-def _difference(
-    assignments: Mapping[str, Assignment],
-    record: TensorRecord,
-    sources: set[str],
-    reader: Reader,
-    output: Output,
-    dtype: str,
-    digests: Mapping[str, str],
-    details: Details,
-) -> tuple[str, str] | None:
-    """(found, wanted) where an output tensor is not what the source makes of it; the record gets the rest."""
-    name = record.name
-    assignment = assignments[name]
-    while assignment.copy_of is not None:
-        assignment = assignments[assignment.copy_of]
-    missing = [source for source in assignment.sources if source not in sources]
-    if missing:
-        return "a tensor", f"none: the source has no {', '.join(missing)}"
-    expected = Expected(assignment, reader, dtype)
-    kept = expected if dtype == "keep" else Expected(assignment, reader, "keep")
-    if expected.dtype != kept.dtype:
-        record.ops = (*record.ops, str(Cast(expected.dtype)))
-    found_dtype, shape = output.spec(name)
-    record.dtype, record.shape = (
-        BY_SAFETENSORS[found_dtype].name if found_dtype in BY_SAFETENSORS else found_dtype,
-        shape,
+@dataclass(frozen=True)
+class WeightsResult:
+    """The level, every tensor that the mapping makes, and the histogram of all values."""
+
+    level: Level
+    tensors: tuple[TensorRecord, ...]
+    values: tuple[Bin, ...]
+
+
+def check_weights(
+    case: Case, *, statistics: bool = False, progress: Callable[[int, int], None] | None = None
+) -> WeightsResult:
+    """Compare names, dtypes, shapes and bits of all tensors.
+
+    With `statistics`, values are counted and measured too. `progress` is called with (bytes compared since the last
+    call, bytes in all).
+    """
+    compared: dict[str, TensorComparison] = {}
+    total: Measurement | None = None
+    try:
+        policy = _dtype_policy(case.claims)
+        for comparison in _compare_tensors(case, policy, statistics, progress):
+            total = combine((total, comparison.measurement))
+            compared[comparison.record.name] = replace(comparison, measurement=None)  # a histogram each is much memory
+        check_unchanged(case.source)
+        level = _judge(case, policy, compared)
+    except TranscodeError as error:
+        level = Level("weights", "failed", error.summary, error.problems)
+    except ImportError as error:  # torch, which reads bfloat16
+        return WeightsResult(not_installed(error.name).as_level("weights"), (), ())
+    tensors = tuple(
+        compared[name].record if name in compared else describe_tensor(case, name) for name in case.assignments
     )
-    if (found_dtype, shape) != (BY_NAME[expected.dtype].safetensors, expected.shape):
-        return f"{found_dtype} {list(shape)}", f"{expected.dtype} {list(expected.shape)}"
-    width = BY_NAME[expected.dtype].size
-    axis = expected.first_axis
-    order = [axis, *(i for i in range(len(shape)) if i != axis)]
-    boxes = list(split(whole(shape), order, (ACROSS if axis else PART) // width))
-    in_order = axis == 0 or len(boxes) == 1
-    hasher = blake3()
-    count, firsts = 0, []
-    for box in boxes:
-        actual = np.ascontiguousarray(output.read(name, box)).reshape(lengths(box))  # NumPy gives a scalar an axis
-        if in_order:
-            hasher.update(_bytes(actual))
-        values = expected.read(box)
-        if details.statistics:
-            before = values if kept.dtype == expected.dtype else kept.read(box)
-            record.note(details.measure(before, kept.dtype, actual, expected.dtype))
-        unequal = _unequal(actual, values, width)
-        if unequal is not None:
-            count += int(np.count_nonzero(unequal))
-            index = np.unravel_index(int(np.argmax(unequal)), actual.shape)
-            firsts.append([int(i) + start for i, (start, _) in zip(index, box, strict=True)])
-    if not in_order:
-        for box in split(whole(shape), range(len(shape)), PART // width):
-            hasher.update(_bytes(output.read(name, box)))
-    record.blake3 = digest = hasher.hexdigest()
-    if count:
-        return f"{count} of {math.prod(shape)} values differ, the first at {min(firsts)}", "the source's bits"
-    if digest != digests.get(name, digest):
-        return f"blake3 {digest[:16]}...", f"{digests[name][:16]}..., as the receipt says"
+    return WeightsResult(level, tensors, make_histogram(total))
+
+
+def _dtype_policy(claims: Claims) -> str:
+    """Return the dtype policy that the receipt claims. A false claim fails: the bits are recomputed under it."""
+    if claims.dtype not in DTYPES:
+        raise ValidationError(
+            "the receipt is wrong",
+            Problem(f"{RECEIPT}: options.dtype", repr(claims.dtype), f"one of {', '.join(DTYPES)}", "convert again"),
+        )
+    return str(claims.dtype)
+
+
+def _compare_tensors(
+    case: Case, policy: str, statistics: bool, progress: Callable[[int, int], None] | None
+) -> Iterator[TensorComparison]:
+    """Yield the comparison of each tensor that the output has, in the mapping's order."""
+    sizes = dict(case.output.sizes())
+    total = sum(sizes.values())
+    present = [name for name in case.assignments if name in case.output.file_of]
+    with ThreadPoolExecutor(THREADS) as pool:
+        for comparison in pool.map(lambda name: compare_tensor(case, name, policy, statistics=statistics), present):
+            yield comparison
+            if progress is not None:
+                progress(sizes[comparison.record.name], total)
+
+
+def compare_tensor(case: Case, name: str, policy: str, *, statistics: bool = False) -> TensorComparison:
+    """Compare a tensor of the output with what the source makes of it, under the conversion's dtype policy."""
+    record = describe_tensor(case, name)
+    missing = [source for source in record.sources if source not in case.names]
+    if missing:
+        return TensorComparison(record, ("a tensor", f"none: the source has no {', '.join(missing)}"))
+    expected = Expected(case.origin_of(name), case.reader, policy)
+    if expected.dtype != expected.uncast_dtype:
+        record = replace(record, ops=(*record.ops, str(Cast(expected.dtype))))
+    dtype, shape = case.output.spec(name)
+    record = replace(record, dtype=BY_SAFETENSORS[dtype].name if dtype in BY_SAFETENSORS else dtype, shape=shape)
+    if (dtype, shape) != (BY_NAME[expected.dtype].safetensors, expected.shape):
+        found, wanted = f"{dtype} {list(shape)}", f"{expected.dtype} {list(expected.shape)}"
+        return TensorComparison(record, (found, wanted))
+    bits = compare_bits(case.output, name, expected, statistics=statistics)
+    difference = _difference(bits, record, case.claims.digests.get(name))
+    measured = bits.measurement
+    record = replace(
+        record,
+        equal=difference is None,
+        blake3=bits.blake3,
+        error=measured.error if measured is not None else None,
+        largest=measured.largest if measured is not None else None,
+    )
+    return TensorComparison(record, difference, measured)
+
+
+def _difference(bits: BitComparison, record: TensorRecord, claimed: str | None) -> tuple[str, str] | None:
+    """Return what was found and what is wanted: the source's bits, and the checksum that the receipt claims, if any."""
+    if bits.unequal:
+        count = math.prod(record.shape)
+        return f"{bits.unequal} of {count} values differ, the first at {list(bits.first)}", "the source's bits"
+    if claimed is not None and claimed != bits.blake3:
+        return f"blake3 {bits.blake3[:16]}...", f"{claimed[:16]}..., as the receipt says"
     return None
 
 
-def _bytes(values: Array) -> memoryview:
-    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data
+def _judge(case: Case, policy: str, compared: Mapping[str, TensorComparison]) -> Level:
+    """Return the level: failed if there is any problem, or if no tensor is equal."""
+    differing = ((name, each.difference) for name, each in compared.items())
+    findings = (
+        *case.output.problems,
+        *_find_unmatched(case),
+        *(_problem(case, name, *difference) for name, difference in differing if difference is not None),
+        *find_config_differences(case),
+    )
+    equal = sum(comparison.difference is None for comparison in compared.values())
+    size = sum(size for name, size in case.output.sizes() if name in compared)
+    summary = f"{equal} of {len(case.assignments)} tensors bit-equal ({format_bytes(size)})"
+    summary += f", read through {case.reader.route}"
+    if policy != "keep":
+        summary += f", floats cast to {policy}"
+    return Level(
+        "weights",
+        "failed" if findings or not equal else "passed",
+        summary,
+        findings,
+        notes=() if case.original is not None else ("config.json: the source has none to compare it with",),
+        facts={"tensors": len(case.assignments), "equal": equal, "bytes": size, "route": case.reader.route},
+    )
 
 
-def _unequal(actual: Array, expected: Array, width: int) -> NDArray[np.bool_] | None:
-    """Where the bits of two arrays of one shape differ, flat in C order; None where they nowhere do."""
-    a, b = actual.view(f"u{width}"), expected.view(f"u{width}")
-    if a.ndim == 2 and not b.flags.c_contiguous:
-        equal = all(np.array_equal(*tiles) for tiles in _tiles(a, b))
-    else:
-        equal = np.array_equal(a, b)
-    return None if equal else np.asarray(a != b).reshape(-1)
+def _find_unmatched(case: Case) -> Iterator[Problem]:
+    """Yield a problem for each tensor that is missing or surplus, and for each variable that no rule takes or drops."""
+    for name in sorted(case.assignments.keys() - case.output.file_of.keys()):
+        yield _problem(case, name, "no such tensor", "a tensor, according to the mapping")
+    for name in sorted(case.output.file_of.keys() - case.assignments.keys()):
+        yield _problem(case, name, "a tensor", "no such tensor: no rule makes it")
+    taken = {name for assignment in case.assignments.values() for name in assignment.sources}
+    for name in sorted(case.names.keys() - taken):
+        if not any(drop.matches(name) for drop in case.table.drops):
+            yield _problem(case, name, "a source variable that no rule takes or drops", "every variable accounted for")
 
 
-def _tiles(a: Array, b: Array) -> Iterator[tuple[Array, Array]]:
-    """The same tile of each; of `b`, which lies across, a copy that is near. Each copy takes the place of the last."""
-    rows, columns = (min(TILE, extent) for extent in a.shape)
-    near = np.empty((columns, rows + PAD), b.dtype)
-    for i, j in itertools.product(range(0, a.shape[0], TILE), range(0, a.shape[1], TILE)):
-        tile = b[i : i + TILE, j : j + TILE].T
-        copy = near[: tile.shape[0], : tile.shape[1]]
-        copy[...] = tile
-        yield a[i : i + TILE, j : j + TILE], copy.T
-
-
-def _claimed_digests(receipt: Mapping[str, object]) -> dict[str, str]:
-    tensors = receipt.get("tensors")
-    if not isinstance(tensors, list):
-        return {}
-    return {str(t["name"]): str(t["blake3"]) for t in tensors if isinstance(t, dict) and {"name", "blake3"} <= t.keys()}
+def _problem(case: Case, name: str, found: str, wanted: str) -> Problem:
+    remedy = f"convert again; if the problem remains, report it at {ISSUES}"
+    return Problem(f"{case.directory}: {name}", found, wanted, remedy)

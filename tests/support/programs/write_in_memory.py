@@ -71,7 +71,7 @@ rules = [
 ]
 options = parse_options(memory=memory, threads=threads, dtype=dtype, page_cache=page_cache)
 table = Table("Model", tuple(rules), frozenset(), ())
-plan = make_plan(source.specs, {}, table, mapping="", mapping_digest="", options=options, where="")
+plan = make_plan(source.specs, {}, table, options, where="")
 
 
 def now(key: str) -> int:

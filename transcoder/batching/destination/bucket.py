@@ -20,7 +20,7 @@ from blake3 import blake3
 from transcoder.artifacts import RECEIPT
 from transcoder.batching.destination.base import HOME
 from transcoder.batching.record import Digests, Record, encoded, parse_record, record_name
-from transcoder.errors import Problem, UsageError, WriteError
+from transcoder.errors import Problem, UsageError, WriteError, install
 from transcoder.sources.remote.filesystem import identity
 from transcoder.sources.remote.retry import redacted
 
@@ -48,7 +48,7 @@ class Bucket:
                     redacted(url),
                     redacted(f"{type(error).__name__}: {error}"),
                     "a URL that fsspec writes to",
-                    "pip install 'weight-transcoder[remote]' and the package of its kind, or write to a disk",
+                    f"{install('remote')} and the fsspec package of this protocol, or write to a disk",
                 ),
             ) from None
         return cls(files, str(top).rstrip("/"), redacted(url).rstrip("/"))

@@ -12,13 +12,13 @@ from bisect import bisect_right
 from collections.abc import Mapping
 from itertools import accumulate
 
+from transcoder.artifacts import GPT_SHAPES
 from transcoder.errors import Problem, SourceError
 from transcoder.files import strictjson
 from transcoder.sources.arrays.npy import read_header
 from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, in_order
 from transcoder.tensors import BY_NAME, TensorSpec
 
-SHAPES = "params_shapes.json"
 PIECE = re.compile(r"params_(\d{1,4})\.npy")
 LONGEST = 1 << 16  # bytes of the shapes
 EMBEDDINGS = ("we_positions", "we")
@@ -49,14 +49,14 @@ class OpenAIGPT(Closing):
                 first = _header(file)
                 self._first.append(first)
                 self._starts.append(self._starts[-1] + file.size - first)
-            shapes = _shapes(path / SHAPES)
+            shapes = _shapes(path / GPT_SHAPES)
         except BaseException:
             self.close()
             raise
         ends = list(accumulate(math.prod(shape) * FLOAT32.size for shape in shapes))
         if ends[-1] != self._starts[-1]:
             self.close()
-            raise damaged(path / SHAPES, "all shapes", f"{ends[-1]} bytes", f"the arrays' {self._starts[-1]}")
+            raise damaged(path / GPT_SHAPES, "all shapes", f"{ends[-1]} bytes", f"the arrays' {self._starts[-1]}")
         names = [f"model/{name}" for name in EMBEDDINGS]
         names += [f"model/h{i}/{name}" for i in range((len(shapes) - 2) // len(LAYER)) for name in LAYER]
         self.specs = {name: TensorSpec(name, FLOAT32, shape) for name, shape in zip(names, shapes, strict=True)}
@@ -80,7 +80,7 @@ class OpenAIGPT(Closing):
         return Extent(self._files[piece], self._first[piece] + at - self._starts[piece])
 
     def files(self) -> tuple[Location, ...]:
-        return (self.path / SHAPES, *(file.path for file in self._files))
+        return (self.path / GPT_SHAPES, *(file.path for file in self._files))
 
     def close(self) -> None:
         for file in self._files:

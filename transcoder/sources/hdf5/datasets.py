@@ -24,11 +24,12 @@ from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Extent, Location, RangeFile, damaged, read_swapped, truncated
 from transcoder.sources.hdf5.file import attribute, opened
 from transcoder.sources.hdf5.probe import probe
-from transcoder.sources.magic import HDF5_MAGIC
+from transcoder.sources.magic import HDF5 as SIGNATURE
 from transcoder.tensors import BY_NAME, BY_NUMPY, MOST_AXES, DType, TensorSpec
 
 DEEPEST = 32
 LARGEST_CHUNK = 1 << 26  # bytes; a band of chunks is held decoded
+COPY_BYTES = 1 << 20  # of a copy of a variable at a time
 MOST_LINKS = 8  # names of one dataset
 INFLATED = 1032  # bytes that deflate can make of one, and no more
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
@@ -119,8 +120,8 @@ class HDF5:
 
     def _not_hdf5(self, error: OSError) -> SourceError:
         with self._file:
-            length = len(HDF5_MAGIC)
-            magic = self._file.size >= length and self._file.read(self._base, length, "the signature") == HDF5_MAGIC
+            length = len(SIGNATURE.data)
+            magic = self._file.size >= length and self._file.read(self._base, length, "the signature") == SIGNATURE.data
         return SourceError(
             f"{self.path.name} is damaged" if magic else f"{self.path.name} is not an HDF5 file",
             Problem(
@@ -286,6 +287,16 @@ class HDF5:
             read_swapped(partial(self._read_stored, dataset), start, buffer, dataset.dtype.word)
         else:
             self._read_stored(dataset, start, buffer)
+
+    def holds(self, dataset: Dataset, start: int, wanted: memoryview) -> bool:
+        """Return whether the dataset's bytes from byte `start` are equal to `wanted`."""
+        scratch = memoryview(bytearray(min(COPY_BYTES, len(wanted))))
+        for at in range(0, len(wanted), COPY_BYTES):
+            piece = scratch[: min(COPY_BYTES, len(wanted) - at)]
+            self.read_into(dataset, start + at, piece)
+            if piece != wanted[at : at + len(piece)]:
+                return False
+        return True
 
     def _read_stored(self, dataset: Dataset, start: int, buffer: memoryview) -> None:
         if dataset.raw is not None:

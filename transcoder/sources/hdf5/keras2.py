@@ -148,13 +148,9 @@ class KerasH5(Closing):
         first, *others = self._copies[name]
         self._hdf5.read_into(first, start, buffer)
         for other in others:
-            scratch = memoryview(bytearray(min(CHUNK, len(buffer))))
-            for at in range(0, len(buffer), CHUNK):
-                piece = scratch[: min(CHUNK, len(buffer) - at)]
-                self._hdf5.read_into(other, start + at, piece)
-                if piece != buffer[at : at + len(piece)]:
-                    found = f"two copies that differ: /{first.path} and /{other.path}"
-                    raise damaged(self.path, name, found, "equal copies of a shared weight")
+            if not self._hdf5.holds(other, start, buffer):
+                found = f"two copies that differ: /{first.path} and /{other.path}"
+                raise damaged(self.path, name, found, "equal copies of a shared weight")
 
     def extent(self, name: str) -> Extent | None:
         return self._hdf5.extent(self._copies[name][0])

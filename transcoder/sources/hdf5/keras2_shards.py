@@ -15,9 +15,6 @@ from transcoder.sources.names import stripped
 from transcoder.sources.shard_index import check_shards, read_index
 from transcoder.tensors import TensorSpec
 
-INDEX = "tf_model.h5.index.json"
-CHUNK = 1 << 20
-
 
 class ShardedH5(Closing):
     """The weights of all shards under their canonical names."""
@@ -58,13 +55,9 @@ class ShardedH5(Closing):
         shard, dataset = self._datasets[name]
         shard.read_into(dataset, start, buffer)
         for other, copy in self._copies.get(name, ()):
-            scratch = memoryview(bytearray(min(CHUNK, len(buffer))))
-            for at in range(0, len(buffer), CHUNK):
-                piece = scratch[: min(CHUNK, len(buffer) - at)]
-                other.read_into(copy, start + at, piece)
-                if piece != buffer[at : at + len(piece)]:
-                    found = f"two copies that differ, in {other.path.name} and {shard.path.name}"
-                    raise damaged(self.path, name, found, "equal copies of a shared weight")
+            if not other.holds(copy, start, buffer):
+                found = f"two copies that differ, in {other.path.name} and {shard.path.name}"
+                raise damaged(self.path, name, found, "equal copies of a shared weight")
 
     def extent(self, name: str) -> Extent | None:
         shard, dataset = self._datasets[name]

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from transcoder.errors import Problem, SourceError
-from transcoder.sources.remote.path import INSTALL, Stat
+from transcoder.errors import Problem, SourceError, missing
 from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, redacted, retry_after
+from transcoder.sources.remote.store import Stat
 
 PACKAGES = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs",
@@ -59,12 +59,9 @@ class Filesystem:
             files, path = url_to_fs(url, use_listings_cache=False)
             files.invalidate_cache()
         except ImportError as error:
-            needed = f"{INSTALL} {package}" if package and package != "huggingface_hub" else INSTALL
-            found = f"{error.name or package or 'a package'} is not installed"
-            raise SourceError(
-                f"reading {protocol}:// needs a package",
-                Problem(redacted(url), found, f"the package that opens {protocol}://", needed),
-            ) from None
+            others = (package,) if package and package != "huggingface_hub" else ()
+            needed = missing(error.name or package or "a package", "remote", *others)
+            raise SourceError(f"reading {protocol}:// needs a package", needed) from None
         except Exception as error:
             raise SourceError(
                 "no such URL",

@@ -11,22 +11,21 @@ import urllib.request
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 
-from transcoder.artifacts import WANTED
-from transcoder.errors import Problem, SourceError
+from transcoder.artifacts import CONFIG, WANTED
+from transcoder.errors import Problem, SourceError, TransientSourceError, missing
 from transcoder.files import strictjson
-from transcoder.sources.remote.path import INSTALL, Stat
+from transcoder.sources.formats import FORMATS
 from transcoder.sources.remote.ranges import BLOCK, Blocks, RemoteFile
 from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, redacted, retry_after
+from transcoder.sources.remote.store import Stat
+from transcoder.sources.tf.state import STATE, latest_of
 
 try:
     import urllib3
     from urllib3 import BaseHTTPResponse
     from urllib3 import exceptions as faults
 except ImportError as error:
-    raise SourceError(
-        "reading from a web server needs a package",
-        Problem("urllib3", "not installed", "the package that makes the requests", INSTALL),
-    ) from error
+    raise SourceError("reading from a web server needs a package", missing("urllib3", "remote")) from error
 
 CONNECT, READ = 10.0, 60.0  # seconds
 REDIRECTS = 5
@@ -35,12 +34,6 @@ PROBES = 8  # at a time
 PIECE = 1 << 16  # of a body; the one in which a connection is cut is lost
 SAFE = "/~!$&'()*+,;=:@"
 GONE = (404, 410)
-# Where a directory can't be listed, what it may hold, beside the sidecars.
-WELL_KNOWN = (
-    "config.json", "tf_model.h5", "tf_model.h5.index.json", "model.safetensors", "model.safetensors.index.json",
-    "model.weights.h5", "model.weights.json", "model.keras", "checkpoint", "saved_model.pb",
-    "saved_model/1/saved_model.pb",
-)  # fmt: skip
 
 
 class HTTP:
@@ -135,6 +128,8 @@ class HTTP:
             place = below(name)
             try:
                 self._probed[place] = attempt(self.shown(place), lambda: self._stat(place))
+            except TransientSourceError:
+                raise
             except SourceError:
                 return False  # forbidden: many servers say so of what is not there
             return self._probed[place] is not None
@@ -142,7 +137,9 @@ class HTTP:
         def below(name: str) -> str:
             return f"{key}/{name}" if key else name
 
-        names = list(dict.fromkeys((*WELL_KNOWN, *(name.rstrip("*") for name in WANTED if not name.startswith("*")))))
+        weights = [name for each in FORMATS for name in each.well_known]
+        small = [name.rstrip("*") for name in WANTED if not name.startswith("*")]
+        names = list(dict.fromkeys((CONFIG, *weights, *small)))
         with ThreadPoolExecutor(PROBES, thread_name_prefix="transcode-http") as pool:
             found = {name for name, is_there in zip(names, pool.map(there, names), strict=True) if is_there}
         for name in list(found):
@@ -167,9 +164,9 @@ class HTTP:
             weight_map = index.get("weight_map") if isinstance(index, dict) else None
             files = weight_map.values() if isinstance(weight_map, dict) else ()
             return {file for file in files if isinstance(file, str) and "/" not in file}
-        if key.endswith("checkpoint"):
-            match = re.search(r'^model_checkpoint_path:\s*"([^"]+)"', self._text(key), re.MULTILINE)
-            return {f"{match[1].rpartition('/')[2]}.index"} if match else set()
+        if key.endswith(STATE):
+            name = latest_of(self._text(key))
+            return {f"{name}.index"} if name is not None else set()
         return set()
 
     def _text(self, key: str) -> str:

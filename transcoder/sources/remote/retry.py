@@ -6,10 +6,9 @@ import re
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
-from transcoder.errors import Problem, SourceError
+from transcoder.errors import Problem, SourceError, TransientSourceError
 
 T = TypeVar("T")
 
@@ -35,7 +34,7 @@ class Transient(Exception):  # noqa: N818  (no error yet: it may pass)
 def attempt(where: str, call: Callable[[], T]) -> T:
     """What `call` returns, tried again while it raises Transient.
 
-    Raises SourceError when it still does at the last attempt.
+    Raises TransientSourceError when it still does at the last attempt.
     """
     for number in range(ATTEMPTS):
         try:
@@ -44,7 +43,7 @@ def attempt(where: str, call: Callable[[], T]) -> T:
             found = str(fault)
             if number + 1 < ATTEMPTS:
                 sleep(min(max(FIRST_WAIT * 2**number, fault.wait), LONGEST_WAIT))
-    raise SourceError(
+    raise TransientSourceError(
         f"can't read {where}",
         Problem(
             where,
@@ -61,6 +60,8 @@ def retry_after(value: str | None) -> float:
         return 0.0
     if value.strip().isdecimal():
         return float(value)
+    from email.utils import parsedate_to_datetime  # slow to import, and rarely used
+
     try:
         when = parsedate_to_datetime(value)
     except ValueError:

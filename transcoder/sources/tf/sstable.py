@@ -13,9 +13,10 @@ import crc32c
 
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Location, RangeFile, damaged
-from transcoder.sources.magic import SSTABLE_FOOTER, SSTABLE_MAGIC
+from transcoder.sources.magic import SSTABLE
 from transcoder.sources.tf.wire import WireError, varint
 
+FOOTER = SSTABLE.min_bytes
 TRAILER = 5  # 1 byte of compression type, 4 of masked crc32c
 LARGEST = 1 << 30
 LONGEST_KEY = 1 << 14
@@ -89,7 +90,7 @@ class SSTable:
     def __init__(self, file: RangeFile) -> None:
         self.file = file
         self.window = window = Window(file)
-        if file.size < SSTABLE_FOOTER or window.read(file.size - len(SSTABLE_MAGIC), file.size) != SSTABLE_MAGIC:
+        if file.size < FOOTER or window.read(file.size - len(SSTABLE.data), file.size) != SSTABLE.data:
             raise SourceError(
                 f"{file.path.name} is not a checkpoint index",
                 Problem(
@@ -100,7 +101,7 @@ class SSTable:
                 ),
             )
         try:
-            at = file.size - SSTABLE_FOOTER
+            at = file.size - FOOTER
             for _ in range(2):  # the metaindex handle, which TensorFlow leaves empty
                 _, at = window.varint(at, file.size)
             offset, at = window.varint(at, file.size)
@@ -182,7 +183,7 @@ class SSTable:
 
     def _block(self, offset: int, size: int) -> Block:
         block = Block(offset, size)
-        if block.end + TRAILER > self.file.size - SSTABLE_FOOTER:
+        if block.end + TRAILER > self.file.size - FOOTER:
             raise damaged(self.file.path, str(block), f"{size} bytes long", "a block that ends before the footer")
         return block
 

@@ -1,134 +1,111 @@
-"""What an output of the model truly is: TensorFlow's own where a Python that has it is at hand, else NumPy's.
+"""Find the truth: the outputs that a model must have, from TensorFlow if a Python has it, else from NumPy.
 
-TensorFlow builds its model class in a process of its own (run_tensorflow.py), NumPy computes a plain forward of the
-source's variables (numpy_forward.py).
+TensorFlow builds its model class in a process of its own (tensorflow_process.py). NumPy runs a plain forward pass of
+the source's variables (numpy_forward.py).
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
-import subprocess
+import logging
 import sys
-import tempfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Literal, TypeAlias, get_args
 
-import numpy as np
-from numpy.typing import NDArray
-
-from transcoder.errors import Problem, UsageError
-from transcoder.sources.open import Source
-from transcoder.validator.reading import Reader
+from transcoder.errors import Problem, UsageError, docs_url
+from transcoder.sources.formats import BY_KIND
+from transcoder.validator.case import Case
+from transcoder.validator.inputs import Arrays
+from transcoder.validator.report import NotRunError
 from transcoder.validator.truth import numpy_forward
+from transcoder.validator.truth.tensorflow_process import run_tensorflow
 
-Arrays: TypeAlias = dict[str, NDArray[Any]]
+logger = logging.getLogger(__name__)
 
-TF_READS = ("keras-h5", "saved-model", "tf-checkpoint")  # what run_tensorflow.py can assign to a model
-TIMEOUT = 900  # seconds for TensorFlow to start, build the model and run it
+TruthKind: TypeAlias = Literal["auto", "tensorflow", "signature", "numpy"]
+TRUTHS: tuple[TruthKind, ...] = get_args(TruthKind)
+NEEDS_TENSORFLOW = "pass --reference-python with tensorflow and transformers 4"
+
+
+@dataclass(frozen=True)
+class TruthRequest:
+    """Which truth to compare with.
+
+    Attributes:
+        kind: "tensorflow", "signature" or "numpy"; or "auto", which takes TensorFlow if it can run, else NumPy.
+        python: The interpreter that has tensorflow and transformers 4. By default this one, if it has tensorflow.
+    """
+
+    kind: TruthKind = "auto"
+    python: Path | None = None
 
 
 @dataclass(frozen=True)
 class Truth:
-    """True outputs by name, what computed them, and from which inputs."""
+    """True outputs by name, in words what computed them, and from which inputs."""
 
     outputs: Arrays
     route: str
     inputs: Arrays
 
 
-class NoTruth(Exception):  # noqa: N818  (not an error: the level just can't run)
-    """Why there is nothing to compare with, and the remedy."""
+def parse_truth(kind: str, python: Path | None) -> TruthRequest:
+    """Check a user's choice of a truth.
 
-    def __init__(self, why: str, remedy: str) -> None:
-        super().__init__(why)
-        self.why, self.remedy = why, remedy
+    Raises UsageError: there is no truth of this name.
+    """
+    for name in TRUTHS:
+        if kind == name:
+            return TruthRequest(name, python)
+    raise UsageError("invalid option value", Problem("truth", repr(kind), f"one of {', '.join(TRUTHS)}", "choose one"))
 
 
-def find_truth(
-    architecture: str,
-    config: Mapping[str, object],
-    source: Source,
-    reader: Reader,
-    inputs: Arrays,
-    truth: str,
-    reference_python: Path | None,
-) -> Truth:
-    """The best truth at hand. Raises NoTruth."""
-    python = str(reference_python) if reference_python is not None else _own_tensorflow()
-    if truth == "signature" and source.kind != "saved-model":
-        raise NoTruth(f"a {source.kind} has no signature", "pass --truth tensorflow or numpy")
-    local = isinstance(source.path, Path)
-    reads = local and source.kind in TF_READS
-    if truth in ("tensorflow", "signature") or (truth == "auto" and python is not None and reads):
-        if not local:
-            raise NoTruth("a source on a server", "fetch it to the disk first, or pass --truth numpy")
-        if python is None:
-            raise NoTruth("no Python with tensorflow", "pass --reference-python (tools/make_reference_env builds one)")
-        return _tensorflow(python, architecture, config, source, inputs, signature=truth == "signature")
+def find_truth(case: Case, request: TruthRequest, inputs: Arrays) -> Truth:
+    """Compute the truth for these inputs.
+
+    Raises NotRunError: the requested truth is not available, and why. UsageError: the Python can't be run.
+    """
+    if request.kind == "numpy":
+        logger.info("truth: NumPy, as requested")
+        return _compute_with_numpy(case, inputs)
+    try:
+        python = _find_python(case, request)
+    except NotRunError as reason:
+        if request.kind != "auto":
+            raise
+        logger.info("truth: NumPy, because TensorFlow can't run: %s", reason.why)
+        return _compute_with_numpy(case, inputs)
+    logger.info("truth: TensorFlow, run by %s", python)
+    outputs, route, used = run_tensorflow(case, python, inputs, signature=request.kind == "signature")
+    return Truth(outputs, route, used)
+
+
+def _find_python(case: Case, request: TruthRequest) -> Path:
+    """Return the Python that can run TensorFlow on this source. Raises NotRunError: there is none."""
+    kind = case.source.kind
+    if request.kind == "signature" and kind != "saved-model":
+        raise NotRunError(f"a {kind} has no signature", "pass --truth tensorflow or numpy")
+    if not isinstance(case.source.path, Path):
+        raise NotRunError("the source is remote", "download it first, or pass --truth numpy")
+    if kind not in BY_KIND or not BY_KIND[kind].truth:
+        raise NotRunError(f"TensorFlow's model class can't be loaded from a {kind}", "pass --truth numpy")
+    if request.python is not None:
+        return request.python
+    if importlib.util.find_spec("tensorflow") is None:
+        raise NotRunError("no Python with tensorflow", f"pass --reference-python; see {docs_url('validation')}")
+    return Path(sys.executable)
+
+
+def _compute_with_numpy(case: Case, inputs: Arrays) -> Truth:
+    """Run NumPy's forward pass. Raises NotRunError: there is none for this model, or the source lacks a variable."""
+    config, architecture = case.trusted_config, case.architecture
     if not numpy_forward.supports(str(config.get("model_type")), architecture):
-        raise NoTruth(
-            f"no NumPy forward for {architecture}",
-            "pass --reference-python with tensorflow and transformers 4",
-        )
+        raise NotRunError(f"no NumPy forward pass for {architecture}", NEEDS_TENSORFLOW)
     try:
-        outputs = numpy_forward.forward(reader.read, config, architecture, inputs)
+        outputs = numpy_forward.forward(case.reader.read, config, architecture, inputs)
     except KeyError as error:
-        raise NoTruth(f"the source has no {error.args[0]}", "see level weights; check `architectures`") from error
+        raise NotRunError(f"the source has no {error.args[0]}", "see level weights; check `architectures`") from error
     except ValueError as error:
-        raise NoTruth(str(error), "pass --reference-python with tensorflow and transformers 4") from error
-    return Truth(dict(outputs), f"NumPy forward of the source variables ({reader.route})", inputs)
-
-
-def _own_tensorflow() -> str | None:
-    return sys.executable if importlib.util.find_spec("tensorflow") is not None else None
-
-
-def _tensorflow(
-    python: str, architecture: str, config: Mapping[str, object], source: Source, inputs: Arrays, *, signature: bool
-) -> Truth:
-    """TensorFlow's model class in a process of its own; with `signature`, the SavedModel's own graph as well."""
-    script = Path(__file__).with_name("run_tensorflow.py")
-    with tempfile.TemporaryDirectory(prefix="transcode-") as scratch:
-        here = Path(scratch)
-        np.savez(here / "inputs.npz", **inputs)  # type: ignore[arg-type]  # numpy's stub knows no mapping of arrays
-        (here / "config.json").write_text(json.dumps(config), encoding="utf-8")
-        what = ["--kind", source.kind, "--weights", str(source.path), "--architecture", architecture]
-        where = ["--config", str(here / "config.json"), "--inputs", str(here / "inputs.npz")]
-        base = [python, str(script), *what, *where]
-        runs = [[*base, "--outputs", str(here / "class.npz")]]
-        if signature:
-            runs.append([*base, "--outputs", str(here / "signature.npz"), "--signature"])
-        versions = [_run(command) for command in runs]
-        results: Arrays = {}
-        for path in sorted(here.glob("*.npz")):
-            if path.name != "inputs.npz":
-                with np.load(path) as arrays:
-                    results |= {name: arrays[name] for name in arrays.files}  # the signature's over the class's
-        used = {name.removeprefix("input."): a for name, a in results.items() if name.startswith("input.")}
-        outputs = {name: array for name, array in results.items() if not name.startswith("input.")}
-    by = versions[0]
-    route = f"TensorFlow {by.get('tensorflow')}, class TF{architecture} of transformers {by.get('transformers')}"
-    return Truth(outputs, route + (" and the SavedModel's own signature" if signature else ""), used)
-
-
-def _run(command: list[str]) -> dict[str, str]:
-    try:
-        result = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT, check=False)  # noqa: S603
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise UsageError(
-            "the reference Python can't be run",
-            Problem(
-                command[0],
-                str(error),
-                "a Python with tensorflow and transformers 4",
-                "check --reference-python",
-            ),
-        ) from error
-    if result.returncode:
-        lines = result.stderr.strip().splitlines() or ["no message"]
-        raise NoTruth(f"TensorFlow's run failed: {lines[-1]}", "check --reference-python, or pass --truth numpy")
-    last: dict[str, str] = json.loads(result.stdout.strip().splitlines()[-1])
-    return last
+        raise NotRunError(str(error), NEEDS_TENSORFLOW) from error
+    return Truth(dict(outputs), f"NumPy forward of the source variables ({case.reader.route})", inputs)

@@ -2,15 +2,14 @@
 
 Decides what a model computes, from its *source* variables in TensorFlow's own layout (a dense kernel is
 (in, out) and is never transposed). It must not know how variables are found or converted: it imports nothing
-of this package, so that a wrong mapping cannot make itself right here.
+of this package, so a wrong mapping can't hide here.
 
 Written from transformers 4.57.6: `modeling_tf_roberta.py`, `modeling_tf_roberta_prelayernorm.py`,
-`activations_tf.py`. TensorFlow's XLM-RoBERTa and CamemBERT are RoBERTa's code under other names. What is easy
-to get wrong:
+`activations_tf.py`. TensorFlow's XLM-RoBERTa and CamemBERT are RoBERTa's code under other names. Easy to get wrong:
 
 - Positions count from padding index 1, whatever `pad_token_id` says, and skip padding tokens.
-- A mask adds -10000 to a score, not -inf: a query row with nothing to attend to sees every position alike. Of
-  such a row float32 TensorFlow keeps only three decimals of each score, so it cannot be compared closely.
+- A mask adds -10000 to a score, not -inf: a query row with nothing to attend to weighs all positions equally. In
+  such a row, float32 TensorFlow keeps only three decimals of each score, so it can't be compared closely.
 - A language model's head always uses gelu, whatever `hidden_act` says; its decoder is the word embeddings.
 - PreLayerNorm normalises before each block and once after the last; that last norm is in `last_hidden_state`
   and in what every head sees, but not in the last of `hidden_states`.
@@ -49,7 +48,7 @@ _WIDEN_ROWS = 8192
 
 
 def supports(model_type: str, architecture: str) -> bool:
-    """Whether `forward` computes this entry of a config's `architectures` for this `model_type`."""
+    """Whether `forward` computes this architecture of this `model_type`."""
     return architecture in _KNOWN and _KNOWN[architecture][0] == model_type
 
 
@@ -60,7 +59,7 @@ def forward(
 
     `read` returns a source variable by canonical name (`roberta/encoder/layer_._0/output/dense/kernel`) and
     raises KeyError for an absent one; only a bare model's pooler may be absent. `config` is the parsed
-    config.json; what it leaves out takes RobertaConfig's default. `inputs` has `input_ids`, and may have
+    config.json; a missing key has RobertaConfig's default. `inputs` has `input_ids`, and may have
     `attention_mask` (default ones) and `token_type_ids` (default zeros), all (batch, length), or
     (batch, choices, length) for multiple choice. A decoder with cross attention may have
     `encoder_hidden_states` (batch, sources, hidden) and `encoder_attention_mask` (batch, sources).
@@ -72,7 +71,7 @@ def forward(
     Raises ValueError for an architecture, activation or setting that TensorFlow's code does not have.
     """
     if architecture not in _KNOWN:
-        raise ValueError(f"architecture {architecture!r} is unknown here; known are {', '.join(_KNOWN)}")
+        raise ValueError(f"architecture {architecture!r} is not supported; supported are {', '.join(_KNOWN)}")
     family, head = _KNOWN[architecture]
     model = _Model(read, config, pre_norm=family == "roberta-prelayernorm")
     rows = dict(inputs)
@@ -107,7 +106,7 @@ def forward(
 
 
 class _Model:
-    """The encoder and the pieces that heads share; a method reads what it needs, then lets it go."""
+    """The encoder and the parts that heads share. A method reads the variables that it needs and keeps none."""
 
     def __init__(self, read: Read, config: Mapping[str, object], *, pre_norm: bool) -> None:
         act = config.get("hidden_act", "gelu")
@@ -138,7 +137,7 @@ class _Model:
         return scaled + self.wide(f"{scope}/beta")
 
     def encode(self, inputs: Mapping[str, NDArray[Any]]) -> tuple[list[Array], Array]:
-        """The hidden states from the embeddings on, and the sequence output that heads work from."""
+        """Return the hidden states, the embeddings first, and the sequence output, which heads take."""
         ids = inputs["input_ids"]
         keep = inputs.get("attention_mask", np.ones_like(ids))[:, None, None, :]
         if self.is_decoder:

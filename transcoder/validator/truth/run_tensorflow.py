@@ -1,14 +1,14 @@
-"""What TensorFlow itself computes with a checkpoint: the truth that a converted model is compared with.
+"""Run a checkpoint with TensorFlow and write its outputs: the truth that a converted model is compared with.
 
 A script on its own, run as a file by an interpreter that has tensorflow and transformers 4
-(tools/make_reference_env builds one). It imports nothing of this package, and decides nothing about names:
-they are what TensorFlow's own model class calls its variables. Two routes:
+(tools/environment/reference.py builds one). It imports nothing of this package and decides nothing about names: they
+are those that TensorFlow's own model class gives its variables. Two routes:
 
 * class: builds ``TF<architecture>`` from the config and assigns every variable by its full name below the top
-  scope. A variable that is missing, left over, ambiguous or of another shape ends the run, non-zero, with one
-  line that names it last on stderr; nothing is skipped or reshaped.
-* signature (``--signature``): runs a SavedModel's ``serving_default``. This executes the graph in the file,
-  which may do whatever TensorFlow ops can do: leave it off for files that you do not trust.
+  scope. A variable that is missing, left over, ambiguous or of another shape ends the run with a non-zero status. The
+  last line on stderr names it. Nothing is skipped or reshaped.
+* signature (``--signature``): runs a SavedModel's ``serving_default``. This executes the graph in the file, which can
+  do whatever TensorFlow's operations can do. Use it only for files that you trust.
 """
 
 import argparse
@@ -34,7 +34,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import trackable_object_graph_pb2
 
-# What a training run stores beside the weights, by a level of the checkpoint key.
+# Keys of what a training run stores beside the weights, by one of their levels.
 TRAINING_STATE = re.compile(r"(^|/)(\.OPTIMIZER_SLOT|optimizer|keras_api|save_counter|global_step)(/|$)")
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -42,25 +42,25 @@ Arrays = dict[str, Array]
 
 
 class Stored(NamedTuple):
-    """A variable in the file: its shape, and how to read it when its turn comes."""
+    """A variable in the file: its shape, and a function that reads it."""
 
     shape: tuple[int, ...]
     read: Callable[[], Array]
 
 
 def fail(message: str) -> NoReturn:
-    """Ends the run with one line on stderr."""
+    """End the run with one line on stderr."""
     raise SystemExit(f"run_tensorflow: {message}")
 
 
 def below_scope(name: str) -> str:
-    """``tf_roberta_model_1/roberta/pooler/dense/bias:0`` -> ``roberta/pooler/dense/bias``."""
+    """Remove the top scope: ``tf_roberta_model_1/roberta/pooler/dense/bias:0`` -> ``roberta/pooler/dense/bias``."""
     scope, slash, rest = name.removesuffix(":0").partition("/")
     return rest if slash else scope
 
 
 def keras_h5_variables(path: str) -> dict[str, Stored]:
-    """Variables of a Keras 2 weights file, by ``weight_names``; a shared one is stored in several layers."""
+    """Return the variables of a Keras 2 weights file, by ``weight_names``. Several layers may store a shared one."""
     file = h5py.File(path, "r")
     root = file["model_weights"] if "model_weights" in file and "layer_names" not in file.attrs else file
     layers = list(_text_attribute(root, "layer_names"))
@@ -69,7 +69,7 @@ def keras_h5_variables(path: str) -> dict[str, Stored]:
     variables: dict[str, Stored] = {}
     for layer in layers:
         for weight in _text_attribute(root[layer], "weight_names"):
-            dataset = _own_dataset(root, f"{layer}/{weight}")
+            dataset = _get_dataset(root, f"{layer}/{weight}")
             name = below_scope(weight)
             if name in variables and not np.array_equal(variables[name].read(), dataset[()]):
                 fail(f"{path}: two different variables are called {name}")
@@ -78,7 +78,7 @@ def keras_h5_variables(path: str) -> dict[str, Stored]:
 
 
 def _text_attribute(group: Any, name: str) -> Iterator[str]:
-    """The strings of a Keras attribute, which is split into ``name0``, ``name1``, ... when large."""
+    """Yield the strings of a Keras attribute. Keras splits a large one into ``name0``, ``name1``, ..."""
     parts = [name] if name in group.attrs else []
     while f"{name}{len(parts)}" in group.attrs and name not in parts:
         parts.append(f"{name}{len(parts)}")
@@ -87,19 +87,19 @@ def _text_attribute(group: Any, name: str) -> Iterator[str]:
             yield text.decode() if isinstance(text, bytes) else text
 
 
-def _own_dataset(group: Any, path: str) -> Any:
-    """The dataset at ``path``; refuses one that any link or storage setting places outside of this file."""
+def _get_dataset(group: Any, path: str) -> Any:
+    """Return the dataset at ``path``. Refuse one that a link or a storage setting places outside of this file."""
     for level in path.split("/"):
         if not isinstance(group.get(level, getlink=True), h5py.HardLink):
             fail(f"{group.file.filename}: {path} is missing or is a link, not a dataset")
         group = group[level]
     if not isinstance(group, h5py.Dataset) or group.external or group.is_virtual:
-        fail(f"{group.file.filename}: {path} is not a dataset that lies in this file")
+        fail(f"{group.file.filename}: {path} is not a dataset in this file")
     return group
 
 
 def bundle_variables(prefix: str) -> dict[str, Stored]:
-    """Variables of a SavedModel or TF2 checkpoint, by the ``full_name`` its object graph gives each key."""
+    """Return the variables of a SavedModel or TF2 checkpoint, by the ``full_name`` that its object graph has."""
     reader = tf.train.load_checkpoint(prefix)
     shapes = reader.get_variable_to_shape_map()
     if "_CHECKPOINTABLE_OBJECT_GRAPH" not in shapes:
@@ -112,7 +112,7 @@ def bundle_variables(prefix: str) -> dict[str, Stored]:
         if TRAINING_STATE.search(key):
             continue
         if not name or name in variables:
-            fail(f"{prefix}: {key} has {'a name that another has: ' + name if name else 'no full name'}")
+            fail(f"{prefix}: {key} has {'the name of another variable: ' + name if name else 'no full name'}")
         variables[name] = Stored(tuple(shapes[key]), partial(reader.get_tensor, key))
     return variables
 
@@ -120,7 +120,7 @@ def bundle_variables(prefix: str) -> dict[str, Stored]:
 def run_class(
     architecture: str, config_path: str, variables: dict[str, Stored], given: Arrays
 ) -> tuple[Arrays, Arrays]:
-    """The inputs that ``TF<architecture>`` was given and all its floating outputs, with ``variables`` assigned."""
+    """Run ``TF<architecture>`` with ``variables``. Return the inputs that it was given and its floating outputs."""
     import transformers
 
     model_class = getattr(transformers, f"TF{architecture}", None)
@@ -136,12 +136,12 @@ def run_class(
 
 
 def complete(model: Any, given: Arrays) -> Arrays:
-    """Of the given inputs those that the model takes, and random ones for what else its ``dummy_inputs`` have."""
-    takes = inspect.signature(model.call).parameters
+    """Return the inputs that the model takes, and random ones for all other inputs of its ``dummy_inputs``."""
+    parameters = inspect.signature(model.call).parameters
     dummies = {name: np.asarray(dummy) for name, dummy in model.dummy_inputs.items() if not isinstance(dummy, dict)}
-    if "input_ids" not in dummies:  # no model of text
+    if "input_ids" not in dummies:  # not a model of text
         given = {}
-    inputs = {name: array for name, array in given.items() if name in takes}
+    inputs = {name: array for name, array in given.items() if name in parameters}
     random = np.random.default_rng(0)
     before: tuple[int, ...] = dummies["input_ids"].shape if "input_ids" in dummies else ()
     now: tuple[int, ...] = given["input_ids"].shape if "input_ids" in given else ()
@@ -165,7 +165,7 @@ def complete(model: Any, given: Arrays) -> Arrays:
 
 
 def assign(model: Any, architecture: str, variables: dict[str, Stored]) -> None:
-    """Every variable of the model from ``variables``, and all of those used."""
+    """Assign every variable of the model. Each of ``variables`` must be used."""
     wanted = {below_scope(variable.name): variable for variable in model.weights}
     problems = [f"missing {name}" for name in sorted(wanted.keys() - variables.keys())]
     problems += [f"unused {name}" for name in sorted(variables.keys() - wanted.keys())]
@@ -184,9 +184,9 @@ def assign(model: Any, architecture: str, variables: dict[str, Stored]) -> None:
 
 
 def call(model: Any, inputs: Arrays) -> Arrays:
-    """Floating outputs in inference mode, those in tuples as ``name.index``.
+    """Run a model in inference mode. Return its floating outputs, those in tuples as ``name.index``.
 
-    Integers go in as int32, as TensorFlow's own tokenizers give them.
+    Integer inputs are int32, as from TensorFlow's own tokenizers.
     """
     tensors = {
         name: tf.constant(array, tf.int32 if array.dtype.kind in "iu" else tf.float32) for name, array in inputs.items()
@@ -200,14 +200,14 @@ def call(model: Any, inputs: Arrays) -> Arrays:
 
 
 def run_signature(directory: str, inputs: Arrays) -> Arrays:
-    """What ``serving_default`` returns, as returned, but for stacked hidden states, which are taken apart."""
+    """Run ``serving_default``. Return its outputs unchanged, but stacked hidden states one by one."""
     loaded = tf.saved_model.load(directory)
     if "serving_default" not in loaded.signatures:
         fail(f"{directory}: no signature serving_default among {sorted(loaded.signatures)}")
     signature = loaded.signatures["serving_default"]
     declared = signature.structured_input_signature[1]
     if lacking := sorted(declared.keys() - inputs.keys()):
-        fail(f"{directory}: serving_default wants inputs that are not given: {', '.join(lacking)}")
+        fail(f"{directory}: serving_default takes inputs that are not given: {', '.join(lacking)}")
     result = signature(**{name: tf.cast(inputs[name], spec.dtype) for name, spec in declared.items()})
     outputs = {name: tensor.numpy() for name, tensor in result.items()}
     stacked = outputs.pop("hidden_states", ())
