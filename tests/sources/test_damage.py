@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.build import (
-    data_file,
-    read,
-)
+from tests.support.build import read
 from tests.support.same_model import SAME_MODEL_BY_KIND
 from tests.support.sources import everything, flip, small_bundle
+from tools.golden.tensor_bundle import data_file
 from transcoder.errors import SourceError
 from transcoder.sources.open import open_source
 

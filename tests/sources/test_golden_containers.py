@@ -8,11 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.support.build import (
-    numbers,
-    read,
-    write_keras,
-)
+from tests.support.build import numbers, read, write_keras
 from tests.support.cases import SAME_MODEL_CASES, Transcode
 from tests.support.golden_containers import CONTAINER_CASES, ROBERTA_CASES, Refused, check, check_ranges, truth
 from tests.support.paths import GOLDEN, GOLDEN_CONTAINERS, ROOT

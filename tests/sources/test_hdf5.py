@@ -8,12 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.support.build import (
-    Array,
-    numbers,
-    read,
-    write_keras,
-)
+from tests.support.build import Array, numbers, read, write_keras
 from tests.support.sources import BIAS, KERNEL, everything, in_panels, refused
 from transcoder.errors import SourceError
 from transcoder.sources.open import open_source

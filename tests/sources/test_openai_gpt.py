@@ -6,10 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.build import (
-    Array,
-    read,
-)
+from tests.support.build import Array, read
 from tests.support.golden_containers import Refused
 from tests.support.paths import GOLDEN_CONTAINERS
 from transcoder.sources.open import open_source

@@ -8,17 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.build import (
-    Array,
-    data_file,
-    numbers,
-    raised_by,
-    write_bundle,
-    write_keras,
-)
+from tests.support.build import Array, numbers, raised_by, write_keras
 from tests.support.paths import GOLDEN
 from tests.support.same_model import SAME_MODEL_BY_KIND
 from tests.support.sources import KERNEL, everything, refused, small_bundle
+from tools.golden.tensor_bundle import data_file, write_bundle
 from transcoder.errors import SourceError
 from transcoder.sources.open import open_source
 

@@ -11,9 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.build import (
-    read,
-)
+from tests.support.build import read
 from tests.support.reads import counted_reads
 from tests.support.same_model import SAME_MODEL_BY_KIND, WANTED_BYTES, by_h5py
 from transcoder.sources.names import stripped, tidy

@@ -8,15 +8,11 @@ from pathlib import Path
 import h5py
 import pytest
 
-from tests.support.build import (
-    Box,
-    data_file,
-    numbers,
-    write_bundle,
-)
+from tests.support.build import numbers
 from tests.support.golden_containers import EMBEDDING, Refused
 from tests.support.paths import GOLDEN_CONTAINERS
 from tests.support.v1 import floats, write_v1
+from tools.golden.tensor_bundle import Box, data_file, write_bundle
 from transcoder.sources.open import open_source
 
 SHARDED = ["roberta-h5-sharded", "roberta-safetensors-sharded"]

@@ -9,17 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.build import (
-    field,
-    numbers,
-    slice_key,
-    slice_proto,
-)
+from tests.support.build import numbers
 from tests.support.golden_containers import EMBEDDING, Refused
 from tests.support.paths import GOLDEN_CONTAINERS
 from tests.support.reads import counted_reads
 from tests.support.sources import all_bytes, flip
 from tests.support.v1 import Slices, floats, full, integers, write_v1
+from tools.golden.tensor_bundle import field, slice_key, slice_proto
 from transcoder.errors import SourceError
 from transcoder.sources.open import open_source
 

@@ -10,8 +10,9 @@ from unittest.mock import Mock, patch
 import numpy as np
 import pytest
 
-from tests.support.build import Array, in_memory, raised_by, write_bundle
+from tests.support.build import Array, in_memory, raised_by
 from tests.support.plans import RULES, SHAPES, plan_of, written
+from tools.golden.tensor_bundle import write_bundle
 from transcoder.errors import Problem, SourceError, WriteError
 from transcoder.files import pagecache
 from transcoder.sources.open import open_source
