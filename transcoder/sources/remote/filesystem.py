@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, redacted, retry_after
+from transcoder.files.redact import redact, redact_urls
+from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, retry_after
 from transcoder.sources.remote.store import INSTALL, Stat
 
 PACKAGES = {
@@ -63,14 +64,14 @@ class Filesystem:
             found = f"{error.name or package or 'a package'} is not installed"
             raise SourceError(
                 f"reading {protocol}:// needs a package",
-                Problem(redacted(url), found, f"the package that opens {protocol}://", needed),
+                Problem(redact(url), found, f"the package that opens {protocol}://", needed),
             ) from None
         except Exception as error:
             raise SourceError(
                 "no such URL",
                 Problem(
-                    redacted(url),
-                    redacted(f"{type(error).__name__}: {error}"),
+                    redact(url),
+                    redact(f"{type(error).__name__}: {error}"),
                     "https://, s3://, gs://, hf:// or another kind that fsspec opens",
                     "check the URL and the options of its kind",
                 ),
@@ -108,7 +109,7 @@ class Filesystem:
             ) from None  # fmt: skip
 
     def shown(self, key: str) -> str:
-        return redacted(f"{self._protocol}://{self._lead}{key}") if self._protocol != "hf" else f"hf://{key}"
+        return redact_urls(f"{self._protocol}://{self._lead}{key}") if self._protocol != "hf" else f"hf://{key}"
 
     def stat(self, key: str) -> Stat | None:
         with self._translated(key):
@@ -200,7 +201,7 @@ class Filesystem:
             raise
         except Exception as error:
             where, status = self.shown(key), _status(error)
-            found = redacted(f"{type(error).__name__}: {error}")
+            found = redact(f"{type(error).__name__}: {error}")
             if type(error).__name__ == "FileExpired" or status == 412:
                 raise changed(where, "another version", "the one that was opened") from None
             if _is_transient(error, status):
