@@ -80,7 +80,8 @@ class _Spelling:
         return self.url.sub(lambda match: self._strip(match[0]), text)
 
     def _strip(self, url: str) -> str:
-        scheme, *parts = self.separator.split(url)  # more than one where a URL is within another
+        pieces: list[str] = self.separator.split(url)
+        scheme, *parts = pieces  # several parts where a URL is within another
         done = scheme
         for separator, part in zip(self.separator.findall(url), parts, strict=True):
             kept = self._without_user(part, scheme.rpartition(":")[2].lower())
