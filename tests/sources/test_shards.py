@@ -71,7 +71,7 @@ def test_a_variable_that_two_shards_have_must_be_alike_in_both(
         where = names[0]  # the index names the last of the files that have it
         one[where] = other[where][()] if alike else other[where][()] + 1
     if not alike:
-        refused(directory, "two copies that differ", first.name, last.name)
+        refused(directory, "two different copies", first.name, last.name)
         return
     name = where.removesuffix(":0")
     with open_source(directory) as source, open_source(GOLDEN_CONTAINERS / "roberta-h5-sharded") as whole:
