@@ -165,4 +165,4 @@ def test_slices_with_a_hole_or_an_overlap_are_refused(
     else:
         pieces = {box: array[tuple(slice(s, s + n) for s, n in zip(*box, strict=True))] for box in boxes}
         path = write_v1(tmp_path / "m", {EMBEDDING: (1, (30, 24), {b: floats(a) for b, a in pieces.items()})})
-    refused(path, EMBEDDING, "with a hole or an overlap", "[30, 24]")
+    refused(path, EMBEDDING, "with a gap or an overlap", "[30, 24]")
