@@ -182,13 +182,13 @@ def negative(number: int) -> bytes:
         ([(b"v", entry(F4, (2, 3), 0, 0, ONE, crc=0))], "checksum mismatch"),
         ([(b"v", entry(F4, (2, 3), 0, 0, ONE) + field(9, 1))], "unknown field 9"),
         ([(b"v", entry(F4, (2, 3), 0, 0, ONE)[:-2])], "runs past the end"),
-        ([(b"v", field(1, b"text"))], "bytes where a number belongs"),
-        ([(b"v", field(2, 7))], "a number where bytes belong"),
+        ([(b"v", field(1, b"text"))], "bytes instead of a number"),
+        ([(b"v", field(2, 7))], "a number instead of bytes"),
         ([(b"v", field(1, F4) + field(2, field(3, 1)))], "unknown rank"),
         ([(b"v", field(1, F4) + field(2, field(2, negative(1))))], "a dimension of -8"),
         ([(b"\xff", entry(F4, (2, 3), 0, 0, ONE))], "not UTF-8"),
-        ([(b"w", entry(F4, (2, 3), 0, 0, ONE)), (b"v", entry(F4, (2, 3), 0, 0, ONE))], "rising order"),
-        ([(b"v", entry(F4, (2, 3), 0, 0, ONE))] * 2, "rising order"),
+        ([(b"w", entry(F4, (2, 3), 0, 0, ONE)), (b"v", entry(F4, (2, 3), 0, 0, ONE))], "ascending order"),
+        ([(b"v", entry(F4, (2, 3), 0, 0, ONE))] * 2, "ascending order"),
     ],
 )
 def test_an_entry_that_is_wrong_is_refused(tmp_path: Path, pairs: list[tuple[bytes, bytes]], word: str) -> None:

@@ -150,7 +150,7 @@ def made_of(**what: Any) -> Callable[[h5py.Group, str], object]:
         (external_storage, "external storage"),
         (virtual, "a virtual dataset"),
         (never_written, "never written"),
-        (chunks_never_written, "chunks written"),
+        (chunks_never_written, "stored chunks"),
         (made_of(data=["text"], dtype=h5py.string_dtype()), "elements of type object"),
         (made_of(data=np.array([b"text"])), "elements of type |S4"),
         (enumeration, "elements of type"),
@@ -160,9 +160,9 @@ def made_of(**what: Any) -> Callable[[h5py.Group, str], object]:
         (made_of(data=np.zeros(2, "V8")), "elements of type"),
         (made_of(data=np.zeros(2, "<c16")), "elements of type complex128"),
         (made_of(data=h5py.Empty("<f4")), "an empty dataspace"),
-        (group_cycle, "linked twice"),
+        (group_cycle, "two links"),
         (lambda group, name: group.__setitem__(name, np.dtype("<f4")), "a named datatype"),
-        (lambda group, name: None, "no dataset"),
+        (lambda group, name: None, "no such dataset"),
     ],
 )
 def test_what_is_no_plain_array_of_this_file_is_refused(
@@ -178,7 +178,7 @@ def test_a_dataset_that_no_layer_lists_is_refused(h5: Path) -> None:
     with h5py.File(h5, "r+") as file:
         file["model"]["stray"] = numbers((2,))
         file["deep/er/stray"] = numbers((2,))
-    error = refused(h5, "/model/stray", "/deep/er/stray", "in no weight_names")
+    error = refused(h5, "/model/stray", "/deep/er/stray", "no weight_names lists")
     assert len(error.problems) == 2
 
 
@@ -196,7 +196,7 @@ def test_weight_names_and_layer_names_must_name_what_is_there(h5: Path) -> None:
 def test_weight_names_lead_nowhere(h5: Path, name: str) -> None:
     with h5py.File(h5, "r+") as file:
         file["model"].attrs["weight_names"] = [KERNEL.encode(), BIAS.encode(), name.encode()]
-    refused(h5, "no dataset")
+    refused(h5, "no such dataset")
 
 
 @pytest.mark.parametrize("value", [7, "model", b"\xff", h5py.Empty("S1"), [1, 2], [[b"model"]], np.zeros((), "<f4")])
@@ -229,7 +229,7 @@ def test_equal_copies_of_a_shared_weight_are_one_variable(tmp_path: Path) -> Non
 def test_copies_that_differ_in_a_byte_are_found_when_read(tmp_path: Path, at: int) -> None:
     other = numbers((300, 5)).copy()
     other.reshape(-1).view(np.uint8)[at] ^= 1
-    with open_source(shared(tmp_path, other)) as source, pytest.raises(SourceError, match="two copies that differ"):
+    with open_source(shared(tmp_path, other)) as source, pytest.raises(SourceError, match="two different copies"):
         in_panels(source, "shared/weight", 1000)
 
 

@@ -28,7 +28,7 @@ def keras(copy: Callable[[str], Path]) -> Path:
 
 def test_a_keras_archive_without_weights_is_refused(keras: Path, refused: Refused) -> None:
     rewrite_zip(keras, lambda name, data: None if name.endswith(".h5") else (name, data))
-    refused(keras, "model.weights.h5", "no such member")
+    refused(keras, "model.weights.h5", "no member model.weights.h5")
 
 
 def test_a_deflated_keras_archive_is_read_all_the_same(keras: Path) -> None:
@@ -75,7 +75,7 @@ def test_keras3_shards_must_fit_their_index(copy: Callable[[str], Path], refused
     shards = sorted(directory.glob("*.h5"))
     kept = shards[0].read_bytes()
     shutil.copy(shards[1], shards[0])
-    refused(directory / "model.weights.json", "model_00001.weights.h5", "each variable once")
+    refused(directory / "model.weights.json", "model_00001.weights.h5", "one copy of each variable")
     shards[0].unlink()
     refused(directory / "model.weights.json", "model_00000.weights.h5", "no such file")
     shards[0].write_bytes(kept)
@@ -85,11 +85,11 @@ def test_keras3_shards_must_fit_their_index(copy: Callable[[str], Path], refused
     layer = next(iter(contents["weight_map"]))
     contents["weight_map"][layer] = "model_00002.weights.h5"
     index.write_text(json.dumps(contents))
-    refused(index, "disagrees with its files", layer.strip("/"))
+    refused(index, "does not match its shards", layer.strip("/"))
     for name in ("../model_00002.weights.h5", "", "..", "a\0.weights.h5", "/etc/passwd"):
         contents["weight_map"][layer] = name
         index.write_text(json.dumps(contents))
-        refused(index, "does not fit its files", "plain name")
+        refused(index, "does not match its shards", "directory of the index")
     contents["weight_map"][layer] = "x" * 300 + ".weights.h5"
     index.write_text(json.dumps(contents))
     refused(index, "name too long")

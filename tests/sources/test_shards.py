@@ -69,7 +69,7 @@ def test_a_variable_that_two_shards_have_must_be_alike_in_both(
         where = names[0]  # the index names the last of the files that have it
         one[where] = other[where][()] if alike else other[where][()] + 1
     if not alike:
-        refused(directory, "two copies that differ", first.name, last.name)
+        refused(directory, "two different copies", first.name, last.name)
         return
     name = where.removesuffix(":0")
     with open_source(directory) as source, open_source(GOLDEN_CONTAINERS / "roberta-h5-sharded") as whole:
@@ -163,4 +163,4 @@ def test_slices_with_a_hole_or_an_overlap_are_refused(
     else:
         pieces = {box: array[tuple(slice(s, s + n) for s, n in zip(*box, strict=True))] for box in boxes}
         path = write_v1(tmp_path / "m", {EMBEDDING: (1, (30, 24), {b: floats(a) for b, a in pieces.items()})})
-    refused(path, EMBEDDING, "with a hole or an overlap", "[30, 24]")
+    refused(path, EMBEDDING, "with a gap or an overlap", "[30, 24]")

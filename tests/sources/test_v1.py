@@ -141,14 +141,14 @@ def test_shards_of_two_v1_checkpoints_under_one_name_are_refused(copy: Callable[
 def test_a_v1_variable_that_two_files_have_is_refused(copy: Callable[[str], Path], refused: Refused) -> None:
     directory = copy("tf1-v1-sharded")
     shutil.copy(directory / "model.ckpt-7-00001-of-00003", directory / "model.ckpt-7-00000-of-00003")
-    refused(directory, "a slice that is there twice")
+    refused(directory, "a repeated slice")
 
 
 def test_a_snappy_block_is_refused_with_its_remedy(tmp_path: Path, refused: Refused) -> None:
     array = numbers((3,))
     slices = {full(3): floats(array)}
     path = write_v1(tmp_path / "m", {EMBEDDING: (1, (3,), slices)}, compression=1)
-    refused(path, "snappy", "load and save the checkpoint once with TensorFlow")
+    refused(path, "snappy", "load and save the checkpoint with TensorFlow")
 
 
 TWO = floats(np.array([1, 2], "<f4"))

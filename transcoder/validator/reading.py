@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.formats import BY_KIND
-from transcoder.sources.hdf5.file import keeping_little
+from transcoder.sources.hdf5.file import limit_structure_cache
 from transcoder.sources.hdf5.keras2 import name_list
 from transcoder.sources.names import below, common_scope, names_by_layer, stripped, tidy
 from transcoder.sources.open import Source
@@ -92,7 +92,7 @@ class H5Reader:
     @classmethod
     def of_keras2(cls, path: Path) -> H5Reader:
         """Open a Keras 2 file: datasets at /layer/weight_name, those of a full model below /model_weights."""
-        file = keeping_little(h5py.File(path, "r"))
+        file = limit_structure_cache(h5py.File(path, "r"))
         paths = _keras2_paths(file)
         scope = common_scope(paths)
 
@@ -113,7 +113,7 @@ class H5Reader:
         """Open files whose datasets' paths are the variables' names; `name_of` makes a name of a path."""
         places: dict[str, list[Place]] = {}
         for path in paths:
-            _collect_datasets(places, keeping_little(h5py.File(path, "r")), "", name_of)
+            _collect_datasets(places, limit_structure_cache(h5py.File(path, "r")), "", name_of)
         return cls(places)
 
     def names(self) -> list[str]:

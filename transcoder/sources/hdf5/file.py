@@ -1,4 +1,4 @@
-"""Opening HDF5 files: libhdf5's view of what lies on a disk, on a server or within another file. Decides nothing."""
+"""Opens HDF5 files from a disk, from a server or inside another file, and limits what libhdf5 keeps in memory."""
 
 from __future__ import annotations
 
@@ -11,66 +11,66 @@ import h5py
 import numpy as np
 
 from transcoder.sources.base import Location, RangeFile
-from transcoder.sources.hdf5.probe import probe  # which imports look_through back: parent and child run one code
+from transcoder.sources.hdf5.probe import probe  # which imports read_structure back: parent and child run one code
 from transcoder.sources.range_io import RangeIO
 
-LOCKING = {"locking": "best-effort"}  # a read-only file system can't lock, and need not
-STRUCTURE = 1 << 20  # bytes of it that stay in memory
-LARGEST_ATTRIBUTE = 1 << 24  # bytes: a list of some hundred thousand names
+LOCKING = {"locking": "best-effort"}  # a read-only file system can't lock, and needs no lock
+STRUCTURE_CACHE_BYTES = 1 << 20
+MAX_ATTRIBUTE_BYTES = 1 << 24  # enough for a list of several hundred thousand names
 
 
-def attribute(attributes: h5py.AttributeManager, name: str) -> Any:
-    """An attribute's value, of which libhdf5 would else take room for as many elements as it claims to have.
+def read_attribute(attributes: h5py.AttributeManager, name: str) -> Any:
+    """Return an attribute's value. Checks its size first: libhdf5 allocates whatever size the file declares.
 
-    Raises ValueError: it is larger than any list of names.
+    Raises ValueError: the attribute is larger than `MAX_ATTRIBUTE_BYTES`.
     """
-    its = attributes.get_id(name)
-    size = math.prod(its.shape or ()) * its.get_type().get_size()
-    if size > LARGEST_ATTRIBUTE:
-        raise ValueError(f"the attribute {name} of {size} bytes")
+    stored = attributes.get_id(name)
+    size = math.prod(stored.shape or ()) * stored.get_type().get_size()
+    if size > MAX_ATTRIBUTE_BYTES:
+        raise ValueError(f"attribute {name!r} of {size} bytes")
     return attributes[name]
 
 
 def is_keras3(path: Location, *, contain: bool = False) -> bool:
-    """Whether an HDF5 file holds variables as Keras 3 names them: below groups called `vars`.
+    """Return whether an HDF5 file names its variables as Keras 3 does: in groups called `vars`.
 
-    Raises SourceError, with `contain`: libhdf5 can't survive it.
+    Raises SourceError, with `contain` only: libhdf5 crashes on the file or reaches a limit.
     """
     if not path.is_file():
-        return False  # h5py would wait for ever at a FIFO
+        return False  # h5py would block forever on a FIFO
     if contain:
         with RangeFile(path) as file:
             probe(file, 0, file.size)
     try:
-        with RangeFile(path) as file, opened(file) as root:
+        with RangeFile(path) as file, open_hdf5(file) as root:
             if any(name in root.attrs for name in ("layer_names", "layer_names0")) or "model_weights" in root:
                 return False
             hard = (isinstance(n, str) and root.id.links.get_info(n.encode()).type == h5py.h5l.TYPE_HARD for n in root)
             return all(hard) and ("vars" in root or "layers" in root)
     except (OSError, RuntimeError, KeyError):
-        return False  # KerasH5 says what is wrong
+        return False  # KerasH5 reports the fault
 
 
-def opened(file: RangeFile, member: tuple[int, int] | None = None) -> h5py.File:
-    """HDF5's structure: libhdf5 opens a local file itself; what is remote or within another is read for it."""
+def open_hdf5(file: RangeFile, member: tuple[int, int] | None = None) -> h5py.File:
+    """Open an HDF5 file. libhdf5 opens a local file itself; `file` reads for it if remote or inside another file."""
     if member is None and isinstance(file.path, Path):
-        return keeping_little(h5py.File(file.path, "r", **LOCKING))
+        return limit_structure_cache(h5py.File(file.path, "r", **LOCKING))
     start, size = member or (0, file.size)
-    return keeping_little(h5py.File(_as_file(file, start, size), "r"))
+    return limit_structure_cache(h5py.File(_as_file(file, start, size), "r"))
 
 
-def keeping_little(file: h5py.File) -> h5py.File:
-    """The file, of whose structure libhdf5 keeps a megabyte: its cache would grow to 32 of what is looked at once."""
+def limit_structure_cache(file: h5py.File) -> h5py.File:
+    """Limit libhdf5's structure cache to 1 MiB and return the file. It could grow to 32 MiB of data used once."""
     cache = file.id.get_mdc_config()
     cache.incr_mode = 0  # H5C_incr__off
     cache.set_initial_size = True
-    cache.initial_size = cache.max_size = cache.min_size = STRUCTURE
+    cache.initial_size = cache.max_size = cache.min_size = STRUCTURE_CACHE_BYTES
     file.id.set_mdc_config(cache)
     return file
 
 
-def look_through(file: Ranges, size: int) -> None:
-    """Have libhdf5 read all of a file's structure that opening it for its datasets does."""
+def read_structure(file: ByteReader, size: int) -> None:
+    """Read all of the structure that listing a file's datasets reads."""
     root = h5py.File(_as_file(file, 0, size), "r")
     waiting, seen = [root], set()
     while waiting:
@@ -86,11 +86,11 @@ def look_through(file: Ranges, size: int) -> None:
                 if isinstance(item, h5py.Group):
                     waiting.append(item)
                 elif isinstance(item, h5py.Dataset):
-                    _look_at(item)
+                    _read_dataset_structure(item)
 
 
-def small_file() -> bytes:
-    """An HDF5 file with something of all that may be met in one."""
+def sample_file() -> bytes:
+    """Return an HDF5 file that has every supported kind of object."""
     written = io.BytesIO()
     with h5py.File(written, "w") as file:
         group = file.create_group("group")
@@ -104,7 +104,7 @@ def small_file() -> bytes:
     return written.getvalue()
 
 
-def _look_at(item: h5py.Dataset) -> None:
+def _read_dataset_structure(item: h5py.Dataset) -> None:
     list(item.attrs.items())
     properties = item.id.get_create_plist()
     item.id.get_type().equal(h5py.h5t.py_create(np.dtype(item.dtype.str)))
@@ -120,12 +120,12 @@ def _look_at(item: h5py.Dataset) -> None:
             item.id.get_storage_size()
 
 
-class Ranges(Protocol):
-    """What can be read by absolute ranges: a RangeFile, for one."""
+class ByteReader(Protocol):
+    """A readable sequence of bytes with absolute positions, such as a RangeFile."""
 
     def read_into(self, start: int, buffer: memoryview, what: str) -> None: ...
 
 
-def _as_file(file: Ranges, start: int, size: int) -> RangeIO:
+def _as_file(file: ByteReader, start: int, size: int) -> RangeIO:
     """Return `size` bytes of a file from byte `start` as a file object for h5py."""
     return RangeIO(lambda at, buffer: file.read_into(start + at, buffer, "the structure"), size)

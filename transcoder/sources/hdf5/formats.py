@@ -1,4 +1,4 @@
-"""Records of Keras' formats in HDF5."""
+"""Recognises Keras' formats in HDF5 and opens each with its reader."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def _is_keras_h5(file: Location, named: bool) -> str:
 
 
 def _open_keras_h5(path: Location, contain: bool) -> Source:
-    """Open a Keras 2 file, or the Keras 3 one that it turns out to be: both have the same signature."""
+    """Open a Keras 2 or a Keras 3 file: both have the same signature."""
     from transcoder.sources.hdf5.file import is_keras3
 
     if is_keras3(path, contain=contain):

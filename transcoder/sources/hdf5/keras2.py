@@ -1,8 +1,8 @@
-"""Keras 2 weights in HDF5: transformers' tf_model.h5, save_weights, and the `model_weights` of a full model.
+"""Names Keras 2 weights in HDF5: transformers' tf_model.h5, save_weights, and the `model_weights` of a full model.
 
 Source: keras/saving/legacy/hdf5_format.py (save_weights_to_hdf5_group): attributes `layer_names`, `backend`,
-`keras_version`; a group a layer with `weight_names`; each weight a dataset at /layer/weight_name. A weight that
-two layers share is stored once under each; its copies must agree.
+`keras_version`; one group per layer, with `weight_names`; one dataset per weight, at /layer/weight_name. A weight that
+two layers share is stored under both. Its copies must be equal.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ import h5py
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import ByteRange, Closing, Location, damaged
 from transcoder.sources.hdf5.datasets import HDF5, Dataset
-from transcoder.sources.hdf5.file import attribute
+from transcoder.sources.hdf5.file import read_attribute
 from transcoder.sources.names import below, common_scope, names_by_layer, tidy
 from transcoder.tensors import TensorSpec
 
-CHUNK = 1 << 20
-# A full model's file has its weights in here, and beside them the optimizer's and the model's configuration.
+COMPARED_BYTES = 1 << 20  # at the start of weights that have one name
+# Groups of a full model's file. The model's configuration is an attribute of its root.
 FULL_MODEL, OPTIMIZER, TOP_LEVEL = "model_weights", "optimizer_weights", "top_level_model_weights"
 
 
@@ -36,7 +36,7 @@ class KerasH5(Closing):
         try:
             self._index()
         except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:
-            # libhdf5 reports damage as any of these, h5py hands them on.
+            # h5py raises any of these when libhdf5 finds damage.
             self.close()
             raise damaged(path, "its structure", str(error), "a well-formed HDF5 file") from error
         except BaseException:
@@ -50,45 +50,55 @@ class KerasH5(Closing):
         weights = root[FULL_MODEL] if full else root
         if not isinstance(weights, h5py.Group) or not _has_names(weights.attrs, "layer_names"):
             raise self._not_keras()
-        says = next((owner.attrs for owner in (weights, root) if "keras_version" in owner.attrs), None)
-        version = "of unknown version" if says is None else attribute(says, "keras_version")
-        self.producer = f"Keras {_text(version)}"
+        versions = next((owner.attrs for owner in (weights, root) if "keras_version" in owner.attrs), None)
+        version = "of unknown version" if versions is None else read_attribute(versions, "keras_version")
+        self.producer = f"Keras {_decode(version)}"
         prefix = f"{FULL_MODEL}/" if full else ""
-        places: dict[str, dict[str, Dataset]] = {}
+        layers_by_weight: dict[str, dict[str, Dataset]] = {}
         listed = set()
         for group in self._layer_groups(weights):
             for weight in name_list(weights[group].attrs, "weight_names"):
                 where = f"{prefix}{group}/{weight}"
                 if where not in stored:
-                    raise damaged(self.path, f"/{where}", "no dataset", f"one, as weight_names of /{group} says")
+                    raise damaged(
+                        self.path, f"/{where}", "no such dataset", f"the dataset that weight_names of /{group} lists"
+                    )
                 listed.add(where)
-                places.setdefault(tidy(weight), {})[group] = stored[where]
+                layers_by_weight.setdefault(tidy(weight), {})[group] = stored[where]
         optimizer = {where for where in stored if where.startswith(f"{OPTIMIZER}/")}
         self._refuse_unlisted(sorted(stored.keys() - listed - optimizer))
-        self.scope = common_scope(places)
+        self.scope = common_scope(layers_by_weight)
         self._copies: dict[str, list[Dataset]] = {}
-        for name, copies in self._told_apart(places).items():
+        for name, copies in self._group_copies(layers_by_weight).items():
             self._add(below(name, self.scope), copies)
         for where in sorted(optimizer):
             self._add(tidy(where), [stored[where]])
         if not listed:
             raise SourceError(
-                f"{self.path.name} holds no weights",
-                Problem(str(self.path), "layers without weights", "a saved model", "save the model after building it"),
+                f"{self.path.name} contains no weights",
+                Problem(
+                    str(self.path),
+                    "layers without weights",
+                    "at least one weight",
+                    "build the model before you save it",
+                ),
             )
         self.specs = {name: TensorSpec(name, c[0].dtype, c[0].shape) for name, c in self._copies.items()}
         self.not_tensors = {}
 
-    def _told_apart(self, places: Mapping[str, Mapping[str, Dataset]]) -> dict[str, list[Dataset]]:
-        """The copies of each weight by its name, from weight name -> layer -> dataset.
+    def _group_copies(self, layers_by_weight: Mapping[str, Mapping[str, Dataset]]) -> dict[str, list[Dataset]]:
+        """Return name -> copies, from weight name -> layer -> dataset.
 
-        Below a model's scope a name says which weight it is. Without one, equal beginnings say that two are one.
+        With a model's scope, equal names are copies of one weight. Without a scope, equal names are copies only if
+        their first bytes are equal.
         """
-        layers_of = {name: list(layers) for name, layers in places.items()}
-        names = names_by_layer(layers_of, lambda name: not self.scope and self._differ(list(places[name].values())))
+        layers_of = {name: list(layers) for name, layers in layers_by_weight.items()}
+        names = names_by_layer(
+            layers_of, lambda name: not self.scope and self._differ(list(layers_by_weight[name].values()))
+        )
         copies: dict[str, list[Dataset]] = {}
         for (layer, raw), name in names.items():
-            copies.setdefault(name, []).append(places[raw][layer])
+            copies.setdefault(name, []).append(layers_by_weight[raw][layer])
         return copies
 
     def _differ(self, datasets: list[Dataset]) -> bool:
@@ -96,20 +106,20 @@ class KerasH5(Closing):
             return True
         pieces = set()
         for dataset in datasets:
-            piece = bytearray(min(CHUNK, dataset.nbytes))
+            piece = bytearray(min(COMPARED_BYTES, dataset.nbytes))
             self._hdf5.read_into(dataset, 0, memoryview(piece))
             pieces.add(bytes(piece))
         return len(pieces) > 1
 
-    def _add(self, name: str, places: list[Dataset]) -> None:
-        first = places[0]
-        for other in places[1:]:
+    def _add(self, name: str, copies: list[Dataset]) -> None:
+        first = copies[0]
+        for other in copies[1:]:
             if (other.dtype, other.shape) != (first.dtype, first.shape):
                 found, wanted = (f"{d.dtype} {list(d.shape)}" for d in (other, first))
-                raise damaged(self.path, f"/{other.path}", found, f"{wanted}, as in its copy /{first.path}")
+                raise damaged(self.path, f"/{other.path}", found, f"{wanted}, as in the copy /{first.path}")
         if name in self._copies:
-            raise damaged(self.path, name, "two variables of this name", "each variable once")
-        self._copies[name] = places
+            raise damaged(self.path, name, "two variables with this name", "one variable for each name")
+        self._copies[name] = copies
 
     def _layer_groups(self, weights: h5py.Group) -> list[str]:
         layers = name_list(weights.attrs, "layer_names")
@@ -119,7 +129,10 @@ class KerasH5(Closing):
                 f"{self.path.name} is damaged",
                 [
                     Problem(
-                        f"{self.path}: /{layer}", "no such group", "one, as layer_names says", "fetch the file again"
+                        f"{self.path}: /{layer}",
+                        "no such group",
+                        "a group for each name in layer_names",
+                        "fetch the file again",
                     )
                     for layer in missing
                 ],
@@ -132,12 +145,12 @@ class KerasH5(Closing):
         remedy = "save the model again with Keras' save_weights"
         if unlisted:
             raise SourceError(
-                f"{self.path.name} holds datasets that no layer lists",
+                f"{self.path.name} contains datasets that no layer lists",
                 [
                     Problem(
                         f"{self.path}: /{where}",
-                        "a dataset in no weight_names",
-                        "every one listed by its layer",
+                        "a dataset that no weight_names lists",
+                        "every dataset in its layer's weight_names",
                         remedy,
                     )
                     for where in unlisted
@@ -148,8 +161,8 @@ class KerasH5(Closing):
         first, *others = self._copies[name]
         self._hdf5.read_into(first, start, buffer)
         for other in others:
-            if not self._hdf5.holds(other, start, buffer):
-                found = f"two copies that differ: /{first.path} and /{other.path}"
+            if not self._hdf5.has_bytes(other, start, buffer):
+                found = f"two different copies: /{first.path} and /{other.path}"
                 raise damaged(self.path, name, found, "equal copies of a shared weight")
 
     def byte_range(self, name: str) -> ByteRange | None:
@@ -164,11 +177,11 @@ class KerasH5(Closing):
     def _not_keras(self) -> SourceError:
         names = ", ".join(sorted(self._hdf5.root)[:6])
         return SourceError(
-            f"{self.path.name} is not a file of Keras weights",
+            f"{self.path.name} is not a Keras weights file",
             Problem(
                 str(self.path),
-                f"an HDF5 file without layer_names; it holds: {names or 'nothing'}",
-                "what transformers' save_pretrained or Keras wrote",
+                f"an HDF5 file without layer_names, with {names or 'no groups'}",
+                "a file that Keras or transformers' save_pretrained wrote",
                 "save the weights with Keras' save_weights",
             ),
         )
@@ -178,15 +191,15 @@ def _has_names(attributes: h5py.AttributeManager, name: str) -> bool:
     return name in attributes or f"{name}0" in attributes
 
 
-def _text(value: object) -> str:
+def _decode(value: object) -> str:
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def name_list(attributes: h5py.AttributeManager, name: str) -> list[str]:
-    """A list attribute that Keras splits into name0, name1, ... when it exceeds HDF5's 64 kB header."""
+    """Return a list attribute. Keras splits one that exceeds HDF5's 64 kB header into name0, name1, ...."""
     if name in attributes:
-        return [_text(item) for item in attribute(attributes, name)]
+        return [_decode(item) for item in read_attribute(attributes, name)]
     parts: list[str] = []
     while f"{name}{len(parts)}" in attributes:
         parts.append(f"{name}{len(parts)}")
-    return [_text(item) for part in parts for item in attribute(attributes, part)]
+    return [_decode(item) for part in parts for item in read_attribute(attributes, part)]

@@ -1,8 +1,8 @@
-"""transformers' sharded Keras weights: tf_model-0000k-of-0000n.h5 with tf_model.h5.index.json.
+"""Joins transformers' sharded Keras weights: tf_model-0000k-of-0000n.h5 with tf_model.h5.index.json.
 
-Source: transformers `modeling_tf_utils.py`, save_pretrained with max_shard_size: each dataset lies in its file at
-the variable's name without the model's scope. A variable that a model has in two places, as ESM's head has the
-embeddings, may lie in two files; the index names the last, and its copies must agree.
+Source: transformers `modeling_tf_utils.py`, save_pretrained with max_shard_size: each dataset is at
+the variable's name without the model's scope. A variable that a model uses twice may be in two files: ESM's head uses
+the embeddings, for example. The index names the last file. The copies must be equal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from transcoder.tensors import TensorSpec
 
 
 class ShardedH5(Closing):
-    """The weights of all shards under their canonical names."""
+    """The weights of all shards of one save, under their canonical names."""
 
     kind = "keras-h5-sharded"
     producer = "transformers 4, sharded Keras HDF5"
@@ -27,13 +27,13 @@ class ShardedH5(Closing):
 
     def __init__(self, index: Location, *, contain: bool = False) -> None:
         self.path = index
-        self._places = read_index(index)
+        self._shard_of = read_index(index)
         self._shards: dict[Location, HDF5] = {}
         self._datasets: dict[str, tuple[HDF5, Dataset]] = {}
         self._copies: dict[str, list[tuple[HDF5, Dataset]]] = {}
         try:
             found: dict[Location, list[str]] = {}
-            for path in sorted(set(self._places.values())):
+            for path in sorted(set(self._shard_of.values())):
                 shard = self._shards[path] = HDF5(path, contain=contain)
                 datasets = shard.datasets()
                 found[path] = [stripped(where) for where in datasets]
@@ -42,9 +42,9 @@ class ShardedH5(Closing):
                     if name in self._datasets:
                         self._copies.setdefault(name, []).append(self._datasets[name])
                     self._datasets[name] = (shard, dataset)
-            check_shards(index, self._places, found, copies=True)
+            check_shards(index, self._shard_of, found, copies=True)
             for name, copies in self._copies.items():
-                self._alike(name, copies)
+                self._check_copies(name, copies)
         except BaseException:
             self.close()
             raise
@@ -55,20 +55,20 @@ class ShardedH5(Closing):
         shard, dataset = self._datasets[name]
         shard.read_into(dataset, start, buffer)
         for other, copy in self._copies.get(name, ()):
-            if not other.holds(copy, start, buffer):
-                found = f"two copies that differ, in {other.path.name} and {shard.path.name}"
+            if not other.has_bytes(copy, start, buffer):
+                found = f"two different copies, in {other.path.name} and {shard.path.name}"
                 raise damaged(self.path, name, found, "equal copies of a shared weight")
 
     def byte_range(self, name: str) -> ByteRange | None:
         shard, dataset = self._datasets[name]
         return None if name in self._copies else shard.byte_range(dataset)
 
-    def _alike(self, name: str, copies: list[tuple[HDF5, Dataset]]) -> None:
+    def _check_copies(self, name: str, copies: list[tuple[HDF5, Dataset]]) -> None:
         _, last = self._datasets[name]
         for shard, copy in copies:
             if (copy.dtype, copy.shape) != (last.dtype, last.shape):
                 found, wanted = (f"{d.dtype} {list(d.shape)}" for d in (copy, last))
-                raise damaged(shard.path, name, found, f"{wanted}, as in {self._places[name].name}")
+                raise damaged(shard.path, name, found, f"{wanted}, as in {self._shard_of[name].name}")
 
     def files(self) -> tuple[Location, ...]:
         return (self.path, *self._shards)

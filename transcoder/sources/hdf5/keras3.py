@@ -1,7 +1,7 @@
-"""Keras 3 weights: X.weights.h5, the model.weights.h5 inside X.keras, and shards under X.weights.json.
+"""Names Keras 3 weights: of X.weights.h5, of model.weights.h5 inside X.keras, and of shards under X.weights.json.
 
-Variables are `{path of the layer}/vars/{number}`; their own names are not stored. Of a .keras archive only the
-weights are read: its config.json could name code to run, and nothing here looks at it.
+A variable is `{path of the layer}/vars/{number}`; Keras does not store its own name. The reader takes only the weights
+of a .keras archive, and keras_version of its metadata.json. It never reads config.json, which could name code to run.
 Source: keras `src/saving/saving_lib.py` (H5IOStore, ShardedH5IOStore).
 """
 
@@ -23,12 +23,13 @@ from transcoder.sources.zips import DAMAGE, Member, check_unpacked, is_archive, 
 from transcoder.tensors import TensorSpec
 
 MEMBER = "model.weights.h5"
-VARIABLE = re.compile(r"(?:.+/)?vars/[^/]+")
-SHARD = re.compile(r"[^/\0]+\.weights\.h5")
+MAX_METADATA_BYTES = 1 << 16
+VARIABLE_PATH = re.compile(r"(?:.+/)?vars/[^/]+")
+SHARD_NAME = re.compile(r"[^/\0]+\.weights\.h5")
 
 
 class Keras3(Closing):
-    """The variables of a Keras 3 save, by their paths in it."""
+    """The variables of a Keras 3 save, by their paths in the file."""
 
     kind = "keras3"
     scope = ""
@@ -57,15 +58,15 @@ class Keras3(Closing):
         self.not_tensors = {}
 
     def _add(self, shard: HDF5) -> list[str]:
-        """Take all of a file's datasets; a name that another file has too is an error."""
+        """Add all datasets of a file, and return their names. A name that another file has too is an error."""
         self._shards.append(shard)
         datasets = shard.datasets()
         for name, dataset in datasets.items():
-            if not VARIABLE.fullmatch(name):
-                raise shard.refused(name, "a dataset outside of `vars`", "{layer}/vars/{number}, as Keras 3 writes it")
+            if not VARIABLE_PATH.fullmatch(name):
+                raise shard.refused(name, "a dataset outside of `vars`", "{layer}/vars/{number}, as Keras 3 names it")
             if name in self._datasets:
                 other = self._datasets[name][0].path.name
-                raise damaged(shard.path, name, f"also in {other}", "each variable once")
+                raise damaged(shard.path, name, f"a second copy; the first is in {other}", "one copy of each variable")
             self._datasets[name] = (shard, dataset)
         return list(datasets)
 
@@ -73,24 +74,23 @@ class Keras3(Closing):
         try:
             with self.path.open("rb") as opened, zipfile.ZipFile(opened) as archive:
                 info = archive.getinfo(MEMBER)
-                if metadata := _metadata(archive):
-                    self.producer = f"Keras {metadata}"
+                if version := _keras_version(archive):
+                    self.producer = f"Keras {version}"
         except KeyError as error:
-            wanted = f"a member {MEMBER}"
-            raise damaged(self.path, "the archive", "no such member", wanted) from error
+            raise damaged(self.path, "the archive", f"no member {MEMBER}", f"a member {MEMBER}") from error
         except DAMAGE as error:
             raise damaged(self.path, "the archive", str(error), "a zip archive as Keras writes it") from error
         with RangeFile(self.path) as file:
             weights = member(file, info)
             if weights.deflated:
                 check_unpacked(self.path, MEMBER, weights.stored, weights.size)
-                self._add(self._unpacked(file, weights))
+                self._add(self._unpack(file, weights))
             else:
                 self._unverified = weights
                 self._add(HDF5(self.path, (weights.start, weights.size), contain=self._contain))
 
-    def _unpacked(self, file: RangeFile, weights: Member) -> HDF5:
-        """A compressed member, copied to a temporary file that disappears with its handle."""
+    def _unpack(self, file: RangeFile, weights: Member) -> HDF5:
+        """Decompress a member into a temporary file, which is deleted while it is open."""
         with tempfile.NamedTemporaryFile(prefix="transcode-", suffix=".h5") as scratch:
             unpack(file, weights, scratch)
             shard = HDF5(Path(scratch.name), contain=self._contain)
@@ -98,7 +98,7 @@ class Keras3(Closing):
             return shard
 
     def _open_shards(self) -> None:
-        """Shards of an index whose weight_map gives each layer's file, or the list of its files."""
+        """Open all shards of an index. Its weight_map gives the file of each layer, or a list of files."""
         try:
             contents = strictjson.loads(read_small(self.path, MAX_INDEX_BYTES))
             weight_map = contents.get("weight_map") if isinstance(contents, dict) else None
@@ -111,29 +111,33 @@ class Keras3(Closing):
             listed[str(layer).strip("/")] = {str(file) for file in (files if isinstance(files, list) else [files])}
         names = sorted({file for files in listed.values() for file in files})
         problems = [
-            Problem(f"{self.path}: {name}", "no such file beside the index", "every shard under its plain name",
-                    "fetch or copy the missing shard")
+            Problem(
+                f"{self.path}: {name}",
+                "no such file beside the index",
+                "every shard in the directory of the index",
+                "fetch or copy the missing shard",
+            )
             for name in names
-            if not SHARD.fullmatch(name) or not self.path.with_name(name).is_file()
-        ]  # fmt: skip
+            if not SHARD_NAME.fullmatch(name) or not self.path.with_name(name).is_file()
+        ]
         if problems:
-            raise SourceError(f"{self.path.name} does not fit its files", problems)
+            raise SourceError(f"{self.path.name} does not match its shards", problems)
         found: dict[str, set[str]] = {}
         for name in names:
             for variable in self._add(HDF5(self.path.with_name(name), contain=self._contain)):
                 found.setdefault(variable.rpartition("/")[0], set()).add(name)
         for layer in sorted(listed.keys() | found.keys()):
-            there, said = found.get(layer, set()), listed.get(layer, set())
-            if not there <= said or (said and not there):
-                lie, claimed = (", ".join(sorted(files)) or "no shard" for files in (there, said))
-                wanted = f"in {claimed}, as the index says"
-                remedy = "fetch index and shards of one save"
-                problems.append(Problem(f"{self.path}: {layer}", f"variables in {lie}", wanted, remedy))
+            actual, expected = found.get(layer, set()), listed.get(layer, set())
+            if not actual <= expected or (expected and not actual):
+                actual_text, expected_text = (", ".join(sorted(files)) or "no shard" for files in (actual, expected))
+                wanted = f"variables in {expected_text}, as in the index"
+                remedy = "fetch the index and the shards of one save"
+                problems.append(Problem(f"{self.path}: {layer}", f"variables in {actual_text}", wanted, remedy))
         if problems:
-            raise SourceError(f"{self.path.name} disagrees with its files", problems)
+            raise SourceError(f"{self.path.name} does not match its shards", problems)
 
     def _verify(self) -> None:
-        """Hold an archive's weights against their CRC-32, in a pass before the first variable: it covers them all."""
+        """Compare an archive's weights with their CRC-32, once before the first variable: it covers them all."""
         with self._lock:
             if self._unverified is not None:
                 with RangeFile(self.path) as file:
@@ -158,12 +162,12 @@ class Keras3(Closing):
             shard.close()
 
 
-def _metadata(archive: zipfile.ZipFile) -> str:
-    """keras_version of metadata.json, or ""."""
+def _keras_version(archive: zipfile.ZipFile) -> str:
+    """Return keras_version of metadata.json, or "" if there is none."""
     try:
         info = archive.getinfo("metadata.json")
         plain = info.compress_type in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-        contents = strictjson.loads(archive.read(info)) if plain and info.file_size < 1 << 16 else None
+        contents = strictjson.loads(archive.read(info)) if plain and info.file_size < MAX_METADATA_BYTES else None
     except (KeyError, ValueError):
         return ""
     return str(contents.get("keras_version", "")) if isinstance(contents, dict) else ""

@@ -1,8 +1,8 @@
-"""A first look at an HDF5 file's structure in a process of its own, which libhdf5 may crash, fill or keep busy.
+"""Reads an HDF5 file's structure in a separate process first, with limits on memory and time: libhdf5 may crash.
 
-The child can open no file: it asks this process for the bytes, and so reads what is remote or within another file as
-well. What it survives, this process reads after it, from the same bytes by the same code. It is no sandbox: it guards
-against faults of libhdf5, not against code that one would let in.
+The child opens no file. It asks the parent for the bytes, so that it can read a remote file or one inside another file.
+After the child succeeds, the parent reads the same bytes with the same code. The child is no sandbox: it guards against
+faults of libhdf5, not against hostile code.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Location, RangeFile
 
 REQUEST = struct.Struct("<QQ")  # first byte and count
-LARGEST = 1 << 26  # bytes asked for at once
-MEMORY = 1 << 28  # bytes that the structure may take, beyond what the libraries do
-SECONDS = 4  # of processor time: thousands of datasets take one
-OUT_OF_MEMORY, OPENED = 3, 4
+MAX_REQUEST_BYTES = 1 << 26
+MEMORY_BYTES = 1 << 28  # for the structure, above what the libraries take
+CPU_SECONDS = 4  # thousands of datasets take 1
+OUT_OF_MEMORY, OPENED_A_FILE = 3, 4
 
 
-def probe(file: RangeFile, base: int, size: int, *, memory: int = MEMORY, seconds: int = SECONDS) -> None:
-    """Have the HDF5 file that lies in `size` bytes from `base` looked through by a child.
+def probe(file: RangeFile, base: int, size: int, *, memory: int = MEMORY_BYTES, seconds: int = CPU_SECONDS) -> None:
+    """Have a child process read the HDF5 file in the `size` bytes from `base`.
 
-    Raises SourceError: the child crashed or reached a limit. What else is wrong is left to be found again.
+    Raises SourceError: the child crashed or reached a limit. The parent finds any other fault itself.
     """
     ours, theirs = socket.socketpair()
     with ours:
@@ -46,7 +46,7 @@ def probe(file: RangeFile, base: int, size: int, *, memory: int = MEMORY, second
         try:
             _serve(ours, file, base, size)
         except BaseException:
-            child.kill()  # who interrupts this process won't wait until the child has loaded its libraries
+            child.kill()  # an interrupt must not wait until the child has loaded its libraries
             raise
         finally:
             ours.close()
@@ -54,16 +54,16 @@ def probe(file: RangeFile, base: int, size: int, *, memory: int = MEMORY, second
     if code < 0:
         raise _unreadable(file.path, f"{signal.Signals(-code).name} in libhdf5")
     if code:
-        found = {OUT_OF_MEMORY: "no end of memory", OPENED: "that it opens another file"}
-        raise _unreadable(file.path, found.get(code, f"exit code {code} of what looked through it"))
+        found = {OUT_OF_MEMORY: "memory limit exceeded", OPENED_A_FILE: "an attempt to open another file"}
+        raise _unreadable(file.path, found.get(code, f"exit code {code} of the process that reads the structure"))
 
 
 def _serve(ours: socket.socket, file: RangeFile, base: int, size: int) -> None:
-    """Give the child the bytes that it asks for, until it has ended."""
+    """Send the child the bytes that it asks for, until it ends."""
     with suppress(ConnectionError):  # it died
         while len(request := ours.recv(REQUEST.size, socket.MSG_WAITALL)) == REQUEST.size:
             start, count = REQUEST.unpack(request)
-            if count > LARGEST or start + count > size:
+            if count > MAX_REQUEST_BYTES or start + count > size:
                 return
             ours.sendall(file.read(base + start, count, "the structure"))
 
@@ -71,12 +71,14 @@ def _serve(ours: socket.socket, file: RangeFile, base: int, size: int) -> None:
 def _unreadable(path: Location, found: str) -> SourceError:
     return SourceError(
         f"{path.name} is damaged",
-        Problem(str(path), found, "a file whose structure can be read", "do not trust this file; fetch it again"),
+        Problem(
+            str(path), found, "a file with a readable structure", "fetch the file again from a source that you trust"
+        ),
     )
 
 
 class _Bytes:
-    """A file in memory, as what `look_through` reads from."""
+    """A file in memory, for `read_structure`."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -86,7 +88,7 @@ class _Bytes:
 
 
 class _Asking:
-    """The parent's file, as what `window` reads from."""
+    """The parent's file, for `read_structure`: asks the parent for each byte range."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
@@ -103,32 +105,32 @@ class _Asking:
 
 
 def _child(descriptor: int, size: int, memory: int, seconds: int) -> None:
-    from transcoder.sources.hdf5.file import look_through, small_file
+    from transcoder.sources.hdf5.file import read_structure, sample_file
 
-    # What Python and h5py load when it is first needed, they could not load any more.
-    small = small_file()
-    look_through(_Bytes(small), len(small))
+    # Python and h5py load some modules at first use. Under the limits they could not.
+    small = sample_file()
+    read_structure(_Bytes(small), len(small))
     with Path("/proc/self/statm").open() as statm:
-        own = int(statm.read().split()[0]) * resource.getpagesize()
-    for kind, most in (
-        (resource.RLIMIT_AS, own + memory),
+        used = int(statm.read().split()[0]) * resource.getpagesize()
+    for kind, limit in (
+        (resource.RLIMIT_AS, used + memory),
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_NOFILE, 0),
         (resource.RLIMIT_FSIZE, 0),
         (resource.RLIMIT_CORE, 0),
     ):
         _, hard = resource.getrlimit(kind)
-        least = most if hard == resource.RLIM_INFINITY else min(most, hard)
-        resource.setrlimit(kind, (least, least))
+        allowed = limit if hard == resource.RLIM_INFINITY else min(limit, hard)
+        resource.setrlimit(kind, (allowed, allowed))
     try:
-        look_through(_Asking(descriptor), size)
+        read_structure(_Asking(descriptor), size)
     except MemoryError:
         os._exit(OUT_OF_MEMORY)
-    except Exception as error:  # whatever it is, this process's parent meets it again
+    except Exception as error:  # the parent meets every other error itself
         if isinstance(error, OSError) and error.errno == errno.EMFILE:
-            os._exit(OPENED)
+            os._exit(OPENED_A_FILE)
         os._exit(OUT_OF_MEMORY if "memory allocation failed" in str(error) else 0)
-    os._exit(0)  # libhdf5's own clearing up would call back for bytes
+    os._exit(0)  # a normal exit would let libhdf5 ask for bytes again
 
 
 if __name__ == "__main__":

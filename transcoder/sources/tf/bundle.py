@@ -1,4 +1,4 @@
-"""The tensor bundle: PREFIX.index and PREFIX.data-?????-of-?????. Knows bytes and checksums, not variable names.
+"""Reads tensor bundles: PREFIX.index and PREFIX.data-?????-of-?????. Knows bytes and checksums, no variable names.
 
 Source: tensorflow core/util/tensor_bundle/{tensor_bundle,naming}.cc, core/protobuf/tensor_bundle.proto.
 """
@@ -14,7 +14,7 @@ import crc32c
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Location, RangeFile, damaged, read_swapped
 from transcoder.sources.checksums import Checksums
-from transcoder.sources.tf.slices import Part, gather, resolved, slice_box, slice_key, tensor_shape, tile
+from transcoder.sources.tf.slices import Part, fill_full_axes, gather, is_tiling, slice_box, slice_key, tensor_shape
 from transcoder.sources.tf.sstable import read_sstable, unmask
 from transcoder.sources.tf.wire import WireError, as_bytes, as_int, fields, varint
 from transcoder.tensors import BY_TF_CODE, DType
@@ -23,10 +23,10 @@ DT_STRING = 7
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One BundleEntryProto: where `size` bytes of a tensor lie. `dtype` is None for strings.
+class BundleEntry:
+    """A BundleEntryProto: the byte range of a tensor. `dtype` is None for strings.
 
-    A partitioned variable has no bytes of its own but `parts`: boxes of it, each under a key of its own.
+    A partitioned variable has `parts` instead of bytes: each part is a box of it under a separate key.
     """
 
     key: str
@@ -37,13 +37,13 @@ class Entry:
     size: int
     crc32c: int
     parts: tuple[Part, ...] = ()
-    begun: int = 0  # the crc32c of what lies before it: nothing
+    begun: int = 0  # crc32c of the bytes before it: none
 
 
 class Bundle:
     """Entries by key, and their bytes.
 
-    Raises SourceError on opening: index or a data file missing, damaged or of an unknown kind. `read_into`
+    Raises SourceError on opening: the index or a data file is missing, damaged or unsupported. `read_into`
     verifies an entry's crc32c while it is read from start to end; a reader that begins elsewhere has it
     verified first.
     """
@@ -62,18 +62,18 @@ class Bundle:
         self.entries = {key: entry for key, entry in stored.items() if not key.startswith("\0")}
         self._stored = stored
         self._check_parts()
-        self.titles: dict[str, str] = {}  # what messages call an entry, where its key says little
+        self.titles: dict[str, str] = {}  # key -> a clearer name for messages
         self.files: list[RangeFile] = []
         try:
             for path in self.paths:
                 self.files.append(_data_file(path))
-            self._check_extents()
+            self._check_byte_ranges()
         except BaseException:
             self.close()
             raise
         self._checksums = Checksums(crc32c.crc32c, self._read, self._conclude)
 
-    def _entry(self, raw_key: bytes, value: bytes, shards: int) -> Entry:
+    def _entry(self, raw_key: bytes, value: bytes, shards: int) -> BundleEntry:
         where = repr(raw_key.decode("utf-8", "backslashreplace"))
         code = shard = offset = size = crc = 0
         shape: tuple[int, ...] = ()
@@ -105,20 +105,20 @@ class Bundle:
         if dtype is None and code != DT_STRING:
             raise self._unsupported(where, f"DataType {code}")
         if boxes:
-            parts = tuple((resolved(box, shape), slice_key(raw_key, *box).decode("latin-1")) for box in boxes)
-            return Entry(key, dtype, shape, 0, 0, 0, 0, parts)
+            parts = tuple((fill_full_axes(box, shape), slice_key(raw_key, *box).decode("latin-1")) for box in boxes)
+            return BundleEntry(key, dtype, shape, 0, 0, 0, 0, parts)
         if not 0 <= shard < shards:
             raise damaged(self.index, where, f"shard {shard}", f"a shard below {shards}")
         if dtype is not None:
             count = dtype.size
-            for extent in shape:
-                count *= extent
+            for dimension in shape:
+                count *= dimension
             if count != size:
                 raise damaged(self.index, where, f"{size} bytes for {dtype} {list(shape)}", f"{count} bytes")
-        return Entry(key, dtype, shape, shard, offset, size, unmask(crc))
+        return BundleEntry(key, dtype, shape, shard, offset, size, unmask(crc))
 
     def _header(self, header: bytes) -> tuple[int, bool]:
-        """num_shards of the BundleHeaderProto, and whether the data are big-endian."""
+        """Return num_shards of the BundleHeaderProto, and whether the data are big-endian."""
         shards, endianness = 0, 0
         for number, field in fields(header):
             if number == 1:
@@ -133,25 +133,25 @@ class Bundle:
 
     def _unsupported(self, where: str, found: str) -> SourceError:
         return SourceError(
-            f"{self.index.name} holds something this version can't read",
+            f"{self.index.name} contains data this version cannot read",
             Problem(
                 f"{self.index}: {where}",
                 found,
                 "whole tensors of a numeric dtype",
-                "load and save the checkpoint once with TensorFlow 2 as tf.train.Checkpoint",
+                "load and save the checkpoint with TensorFlow 2 as tf.train.Checkpoint",
             ),
         )
 
     def _check_parts(self) -> None:
-        """Each part is stored, with its box's shape; together they are the variable, without hole or overlap."""
+        """Check that all parts are stored with their boxes' shapes, and fill the variable without gap or overlap."""
         wanted = {key for entry in self.entries.values() for _, key in entry.parts}
         for entry in self.entries.values():
             if not entry.parts:
                 continue
             boxes = [box for box, _ in entry.parts]
-            if not tile(boxes, entry.shape):
-                found = f"{len(boxes)} slices with a hole or an overlap"
-                raise damaged(self.index, entry.key, found, f"slices that together are {list(entry.shape)}")
+            if not is_tiling(boxes, entry.shape):
+                found = f"{len(boxes)} slices with a gap or an overlap"
+                raise damaged(self.index, entry.key, found, f"slices that fill {list(entry.shape)}")
             for (_, lengths), key in entry.parts:
                 part = self._stored.get(key)
                 if part is None or (part.dtype, part.shape) != (entry.dtype, lengths):
@@ -160,7 +160,7 @@ class Bundle:
         if stray := sorted(key for key in self._stored if key.startswith("\0") and key not in wanted):
             raise damaged(self.index, repr(stray[0]), "a slice that no variable lists", "slices of listed variables")
 
-    def _check_extents(self) -> None:
+    def _check_byte_ranges(self) -> None:
         for entry in self._stored.values():
             file = self.files[entry.shard]
             if entry.offset < 0 or entry.size < 0 or entry.offset + entry.size > file.size:
@@ -182,14 +182,14 @@ class Bundle:
         else:
             self._checksums.read_into(entry, start, buffer)
 
-    def contiguous(self, key: str) -> bool:
-        """Whether the stored bytes are the variable's as they are."""
+    def is_contiguous(self, key: str) -> bool:
+        """Return whether the stored bytes equal the variable's bytes, without conversion."""
         return not self._swap and not self.entries[key].parts
 
-    def _read(self, entry: Entry, start: int, buffer: memoryview) -> None:
+    def _read(self, entry: BundleEntry, start: int, buffer: memoryview) -> None:
         self.files[entry.shard].read_into(entry.offset + start, buffer, entry.key, entry.offset + entry.size)
 
-    def _conclude(self, entry: Entry, crc: int) -> None:
+    def _conclude(self, entry: BundleEntry, crc: int) -> None:
         if crc != entry.crc32c:
             raise SourceError(
                 f"checksum mismatch in {self.paths[entry.shard].name}",
@@ -202,7 +202,7 @@ class Bundle:
             )
 
     def read_string(self, key: str) -> bytes:
-        """The value of a scalar string tensor, verified.
+        """Return the value of a scalar string tensor. Verifies its checksums.
 
         Layout (tensor_bundle.cc, WriteStringTensor): varint64 length, masked crc32c of the length as
         uint32, the bytes. The entry's crc covers the length as uint32, those 4 bytes, and the bytes. Both
@@ -221,7 +221,7 @@ class Bundle:
         as_uint32 = length.to_bytes(4 if length < 1 << 32 else 8, order)
         crc = crc32c.crc32c(as_uint32)
         if crc != unmask(int.from_bytes(data[at : at + 4], order)):
-            raise damaged(path, key, "a length that differs from its checksum", "the bytes as they were written")
+            raise damaged(path, key, "a checksum mismatch of the length", "the stored crc32c")
         self._checksums.conclude(entry, crc32c.crc32c(data[at:], crc))
         return data[at + 4 :]
 

@@ -1,4 +1,4 @@
-"""TensorFlow 2 checkpoints and SavedModel `variables/`: a bundle whose object graph names the variables.
+"""Names the variables of TensorFlow 2 checkpoints and of SavedModel `variables/`, by the bundle's object graph.
 
 Source: tensorflow core/protobuf/trackable_object_graph.proto. The keys of the bundle are attribute paths
 and mislead (`roberta/embeddings/embeddings` is the position table); `full_name` is the variable's name.
@@ -20,7 +20,7 @@ SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
 
 
 class TFCheckpoint(Closing):
-    """Variables of a tensor bundle under their canonical names. `path` is what the user named."""
+    """Variables of a tensor bundle under their canonical names. `path` is the path that the user gave."""
 
     specs: Mapping[str, TensorSpec]
     not_tensors: Mapping[str, str]
@@ -46,7 +46,7 @@ class TFCheckpoint(Closing):
                 names, slots = full_names(self._bundle.read_string(OBJECT_GRAPH))
             except WireError as error:
                 raise damaged(self._bundle.index, OBJECT_GRAPH, str(error), "a TrackableObjectGraph") from error
-        # A name that two variables share, or none, says nothing: the key does.
+        # A missing or shared name does not identify a variable. The key does.
         shared = {name for name, count in Counter(names.values()).items() if count > 1}
         raw = {
             key: tidy(names[key])
@@ -62,7 +62,9 @@ class TFCheckpoint(Closing):
         for key, name in raw.items():
             canonical = below(name, self.scope)
             if canonical in specs:
-                raise damaged(self._bundle.index, canonical, "two variables of this name", "each variable once")
+                raise damaged(
+                    self._bundle.index, canonical, "two variables with this name", "one variable for each name"
+                )
             entry = entries[key]
             assert entry.dtype is not None  # noqa: S101  (filtered above; for the type checker)
             specs[canonical] = TensorSpec(canonical, entry.dtype, entry.shape)
@@ -81,7 +83,7 @@ class TFCheckpoint(Closing):
     def byte_range(self, name: str) -> ByteRange | None:
         key = self._keys[name]
         entry = self._bundle.entries[key]
-        if not self._bundle.contiguous(key):
+        if not self._bundle.is_contiguous(key):
             return None
         return ByteRange(self._bundle.files[entry.shard], entry.offset)
 
@@ -93,7 +95,7 @@ class TFCheckpoint(Closing):
 
 
 def full_names(graph: bytes) -> tuple[dict[str, str], frozenset[str]]:
-    """Checkpoint key -> full variable name, and the keys of optimizer slots, of a TrackableObjectGraph.
+    """Return checkpoint key -> full variable name, and the optimizer slots' keys, of a TrackableObjectGraph.
 
     TrackableObjectGraph {nodes=1 {children=1, attributes=2 {name=1, full_name=2, checkpoint_key=3},
     slot_variables=3 {original_variable_node_id=1, slot_name=2, slot_variable_node_id=3}}}.

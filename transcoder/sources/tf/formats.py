@@ -1,4 +1,4 @@
-"""Records of TensorFlow's own formats."""
+"""Recognises TensorFlow's own formats and opens each with its reader."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def _open_v1_checkpoint(path: Location, contain: bool) -> Source:
                 str(path),
                 f"shards of {' and of '.join(str(int(total)) for total in totals)}",
                 "the shards of one checkpoint",
-                "move the shards of the others to another directory",
+                "move the shards of the other checkpoints to another directory",
             ),
         )
     total = int(totals[0])

@@ -1,4 +1,4 @@
-"""Partitioned variables: the boxes that a variable is stored in, their keys, and any range of it put together.
+"""Joins partitioned variables: parses their boxes and keys, and reads any byte range across the parts.
 
 Bundles and V1 checkpoints have the same slices under the same keys. Source: tensorflow
 core/framework/tensor_{shape,slice}.proto, core/util/saved_tensor_slice_util.cc, core/lib/strings/ordered_code.cc.
@@ -16,14 +16,14 @@ import numpy as np
 from transcoder.sources.tf.wire import WireError, as_bytes, as_int, fields
 from transcoder.tensors import MOST_AXES
 
-MOST_PARTS = 1024
+MAX_PARTS = 1024
 
 Box: TypeAlias = tuple[tuple[int, ...], tuple[int, ...]]  # starts and lengths, an axis each
-Part: TypeAlias = tuple[Box, str]  # where it lies in the variable, and its key
+Part: TypeAlias = tuple[Box, str]  # its position in the variable, and its key
 
 
 def tensor_shape(message: bytes) -> tuple[int, ...]:
-    """TensorShapeProto {dim=2 {size=1}, unknown_rank=3}."""
+    """Parse a TensorShapeProto {dim=2 {size=1}, unknown_rank=3}."""
     shape = []
     for number, field in fields(message):
         if number == 3 and field:
@@ -37,12 +37,12 @@ def tensor_shape(message: bytes) -> tuple[int, ...]:
                 raise WireError(f"a dimension of {size}")
             shape.append(size)
             if len(shape) > MOST_AXES:
-                raise WireError(f"a shape of more than {MOST_AXES} axes")
+                raise WireError(f"a shape of more than {MOST_AXES} dimensions")
     return tuple(shape)
 
 
 def slice_box(message: bytes) -> Box:
-    """TensorSliceProto {extent=1 {start=1, length=2}}; a full axis has no length and is (0, -1) here."""
+    """Parse a TensorSliceProto {extent=1 {start=1, length=2}}; a full axis has no length and is (0, -1) here."""
     starts, lengths = [], []
     for number, field in fields(message):
         if number == 1:
@@ -55,7 +55,7 @@ def slice_box(message: bytes) -> Box:
 
 
 def slice_key(name: bytes, starts: tuple[int, ...], lengths: tuple[int, ...]) -> bytes:
-    """The key of a slice: 0, the name, the rank, and start and length of each axis, in ordered code."""
+    """Return the key of a slice: 0, the name, the rank, and start and length of each axis, in ordered code."""
     escaped = name.replace(b"\xff", b"\xff\x00").replace(b"\x00", b"\x00\xff") + b"\x00\x01"
     numbers = b"".join(_signed(start) + _signed(length) for start, length in zip(starts, lengths, strict=True))
     rank = len(starts)
@@ -63,7 +63,7 @@ def slice_key(name: bytes, starts: tuple[int, ...], lengths: tuple[int, ...]) ->
 
 
 def _signed(value: int) -> bytes:
-    """OrderedCode::WriteSignedNumIncreasing: the count of leading one bits gives the number of bytes."""
+    """Encode as OrderedCode::WriteSignedNumIncreasing: the count of leading one bits gives the number of bytes."""
     magnitude = ~value if value < 0 else value
     length = magnitude.bit_length() // 7 + 1
     header = (0xFFFF << (16 - length)) & 0xFFFF
@@ -74,22 +74,22 @@ def _signed(value: int) -> bytes:
     return bytes(data)
 
 
-def resolved(box: Box, shape: tuple[int, ...]) -> Box:
-    """A box with the extents of full axes filled in."""
+def fill_full_axes(box: Box, shape: tuple[int, ...]) -> Box:
+    """Return a box with the lengths of full axes filled in."""
     starts, lengths = box
     if len(starts) != len(shape):
         raise WireError(f"a slice of {len(starts)} axes of a variable with {len(shape)}")
-    return starts, tuple(extent if length < 0 else length for length, extent in zip(lengths, shape, strict=True))
+    return starts, tuple(size if length < 0 else length for length, size in zip(lengths, shape, strict=True))
 
 
-def tile(boxes: Sequence[Box], shape: tuple[int, ...]) -> bool:
-    """Whether boxes fill a shape without hole or overlap."""
+def is_tiling(boxes: Sequence[Box], shape: tuple[int, ...]) -> bool:
+    """Return whether boxes fill a shape without gap or overlap."""
     if len(boxes) == 1:
         return boxes[0] == ((0,) * len(shape), shape)
-    if len(boxes) > MOST_PARTS:
+    if len(boxes) > MAX_PARTS:
         return False
     for starts, lengths in boxes:
-        inside = (s >= 0 and n > 0 and s + n <= extent for s, n, extent in zip(starts, lengths, shape, strict=True))
+        inside = (s >= 0 and n > 0 and s + n <= size for s, n, size in zip(starts, lengths, shape, strict=True))
         if not all(inside):
             return False
     if sum(math.prod(lengths) for _, lengths in boxes) != math.prod(shape):
@@ -107,9 +107,9 @@ def gather(
     buffer: memoryview,
     read: Callable[[str, int, memoryview], None],
 ) -> None:
-    """Fill `buffer` with a variable's bytes from byte `start`, of elements of `size` bytes, out of parts that tile it.
+    """Fill `buffer` with a variable's bytes from byte `start`. Elements have `size` bytes; the parts fill the variable.
 
-    `read` fills a buffer from a byte of a part. Along the innermost axis that is divided, a run lies whole in one part.
+    `read` fills a buffer from a byte of a part. Along the innermost divided axis, a run is inside one part.
     """
     if len(parts) == 1:
         read(parts[0][1], start, buffer)
@@ -118,7 +118,7 @@ def gather(
     divided = max((a for (_, lengths), _ in parts for a in axes if lengths[a] != shape[a]))
     inner = math.prod(shape[divided + 1 :])
     outer = shape[: divided + 1]
-    # A run ends where a part does along this axis, so all but the first of a call begin where one begins.
+    # A run ends at the end of a part along this axis. So every run but the first starts at the start of a part.
     beginning: dict[int, list[Part]] = {}
     for part in parts:
         beginning.setdefault(part[0][0][divided], []).append(part)

@@ -1,4 +1,4 @@
-"""The file `checkpoint`, in which TensorFlow says which of several checkpoints is the latest.
+"""Reads the file `checkpoint`, in which TensorFlow names the latest of several checkpoints.
 
 Source: tensorflow python/training/checkpoint_state.proto, written as text by tf.train.CheckpointManager and Saver.
 """

@@ -1,4 +1,4 @@
-"""TensorFlow 1's first checkpoint format, "V1": PREFIX, or PREFIX-?????-of-????? where the save was sharded.
+"""Reads TensorFlow 1's first checkpoint format, "V1": PREFIX, or PREFIX-?????-of-????? if sharded.
 
 Each file is an SSTable of SavedTensorSlices. The one under the empty key lists the variables and their slices; every
 other holds a slice as a TensorProto without dtype and shape, its numbers in the field for its dtype: floats as they
@@ -17,15 +17,24 @@ from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import ByteRange, Closing, Location, RangeFile, damaged
-from transcoder.sources.tf.slices import Box, Part, gather, resolved, slice_box, slice_key, tensor_shape, tile
-from transcoder.sources.tf.sstable import CHUNK, Block, Place, SSTable, Window
+from transcoder.sources.tf.slices import (
+    Box,
+    Part,
+    fill_full_axes,
+    gather,
+    is_tiling,
+    slice_box,
+    slice_key,
+    tensor_shape,
+)
+from transcoder.sources.tf.sstable import CHUNK_BYTES, Block, SSTable, ValueRange, Window
 from transcoder.sources.tf.wire import BYTES, FIXED32, FIXED64, VARINT, WireError, as_bytes, as_int, as_text, fields
 from transcoder.tensors import BY_TF_CODE, DType, TensorSpec
 
 DT_STRING = 7
-LARGEST_META = 1 << 28
-LONGEST = 10  # bytes of a varint
-PIECE = 1 << 16
+MAX_LIST_BYTES = 1 << 28
+MAX_VARINT_BYTES = 10
+PIECE_BYTES = 1 << 16
 
 # TensorProto's field for each dtype that TensorFlow's writer accepts; `tensor_content` may stand for any.
 FLOATS = {"float32": 5, "float64": 6, "complex64": 9}
@@ -35,7 +44,7 @@ CONTENT, FIRST_VALUE, LAST_VALUE = 4, 4, 17
 
 @dataclass
 class Payload:
-    """The numbers of a slice: from `start` to `end` of a file, within a block whose checksum covers them."""
+    """The byte range of a slice's numbers in a file, and the block whose checksum covers it."""
 
     title: str
     table: SSTable
@@ -51,7 +60,7 @@ class Payload:
 
 
 class TFV1Checkpoint(Closing):
-    """The variables of a V1 checkpoint under the names that TensorFlow gave them. `path` is what the user named."""
+    """The variables of a V1 checkpoint under TensorFlow's names. `path` is the path that the user gave."""
 
     kind = "tf1-v1-checkpoint"
     producer = "TensorFlow 1, V1 format"
@@ -82,18 +91,22 @@ class TFV1Checkpoint(Closing):
         if not path.exists():
             raise SourceError(
                 f"{path.name} is missing",
-                Problem(str(path.parent), f"no {path.name}", "every file of a sharded checkpoint",
-                        "fetch or copy the rest of the checkpoint, under its own names"),
-            )  # fmt: skip
+                Problem(
+                    str(path.parent),
+                    f"no {path.name}",
+                    "every file of a sharded checkpoint",
+                    "fetch or copy the rest of the checkpoint, under its own names",
+                ),
+            )
         file = RangeFile(path)
         self._files.append(file)
         table = SSTable(file)
-        if table.blocks and table.blocks[0].size <= CHUNK:
+        if table.blocks and table.blocks[0].size <= CHUNK_BYTES:
             self._verify(table, table.blocks[0], "the list of variables")
         places = dict(table.places(verified=False))
         listing = places.pop(b"", None)
-        if listing is None or listing.end - listing.start > LARGEST_META:
-            raise damaged(path, "the empty key", "no list of variables", "what a V1 checkpoint begins with")
+        if listing is None or listing.end - listing.start > MAX_LIST_BYTES:
+            raise damaged(path, "the empty key", "no list of variables", "a list of variables under the empty key")
         try:
             for meta in _list(file.read(listing.start, listing.end - listing.start, "the list of variables")):
                 self._add(table, places, meta)
@@ -102,8 +115,8 @@ class TFV1Checkpoint(Closing):
         if places:
             raise damaged(path, repr(min(places)), "a slice that no variable lists", "slices of listed variables")
 
-    def _add(self, table: SSTable, places: dict[bytes, Place], meta: bytes) -> None:
-        """Take a SavedSliceMeta {name=1, shape=2, type=3, slice=4}, and its slices out of `places`."""
+    def _add(self, table: SSTable, places: dict[bytes, ValueRange], meta: bytes) -> None:
+        """Add the variable of a SavedSliceMeta {name=1, shape=2, type=3, slice=4}. Removes its slices from `places`."""
         path = table.file.path
         name, code = "", 0
         shape: tuple[int, ...] = ()
@@ -124,32 +137,36 @@ class TFV1Checkpoint(Closing):
             key = raw_key.decode("latin-1")
             place = places.pop(raw_key, None)
             if place is None or key in self._payloads:
-                found = "no such slice" if place is None else "a slice that is there twice"
-                raise damaged(path, f"{name}, slice {_said(box)}", found, "each listed slice once")
+                found = "no such slice" if place is None else "a repeated slice"
+                raise damaged(path, f"{name}, slice {_format_box(box)}", found, "each listed slice once")
             if code == DT_STRING:
                 self._strings[name] = "a string, not a number"
                 continue
             if dtype is None or dtype.name not in FLOATS | VARINTS:
                 raise SourceError(
-                    f"{path.name} holds something this version can't read",
-                    Problem(f"{path}: {name}", f"DataType {code}", "a numeric dtype of TensorFlow 1",
-                            "load and save the checkpoint once with TensorFlow"),
-                )  # fmt: skip
+                    f"{path.name} contains data this version cannot read",
+                    Problem(
+                        f"{path}: {name}",
+                        f"DataType {code}",
+                        "a numeric dtype of TensorFlow 1",
+                        "load and save the checkpoint with TensorFlow",
+                    ),
+                )
             spec = TensorSpec(name, dtype, shape)
             if self._specs.setdefault(name, spec) != spec:
                 found, wanted = str(spec), f"{self._specs[name]}, as elsewhere in the checkpoint"
                 raise damaged(path, name, found, wanted)
-            whole = resolved(box, shape)
-            title = name if whole[1] == shape else f"{name}, slice {_said(box)}"
+            whole = fill_full_axes(box, shape)
+            title = name if whole[1] == shape else f"{name}, slice {_format_box(box)}"
             self._payloads[key] = _payload(table, place, title, name, box, TensorSpec(name, dtype, whole[1]))
             self._parts.setdefault(name, []).append((whole, key))
 
     def _check_parts(self) -> None:
         for name, parts in self._parts.items():
             shape = self._specs[name].shape
-            if not tile([box for box, _ in parts], shape):
-                found = f"{len(parts)} slices with a hole or an overlap"
-                raise damaged(self.path, name, found, f"slices that together are {list(shape)}")
+            if not is_tiling([box for box, _ in parts], shape):
+                found = f"{len(parts)} slices with a gap or an overlap"
+                raise damaged(self.path, name, found, f"slices that fill {list(shape)}")
 
     def read_into(self, name: str, start: int, buffer: memoryview) -> None:
         spec = self.specs[name]
@@ -168,7 +185,7 @@ class TFV1Checkpoint(Closing):
             file.close()
 
     def _verify(self, table: SSTable, block: Block, what: str) -> None:
-        """Hold a block against its checksum, in a pass of its own: it covers several variables and may be huge."""
+        """Verify a block's checksum once, in a separate pass: a block may be huge and hold several variables."""
         mark = (table.file.path, block.offset)
         with self._lock:
             if mark in self._verified:
@@ -194,15 +211,15 @@ class TFV1Checkpoint(Closing):
             cut = 0
 
     def _elements(self, payload: Payload, first: int, last: int) -> Iterator[bytes]:
-        """The bytes of the elements from `first` to `last`, a piece of the payload at a time."""
+        """Yield the bytes of the elements from `first` to `last`, one piece of the payload at a time."""
         with self._lock:
             if not payload.ends_before:
                 payload.ends_before = list(_count(payload))
         ends_before = payload.ends_before
         at = int(np.searchsorted(ends_before, first, "right")) - 1
         while first < last:
-            begin = payload.start + at * PIECE
-            values = _decode(payload, begin, min(begin + PIECE, payload.end))
+            begin = payload.start + at * PIECE_BYTES
+            values = _decode(payload, begin, min(begin + PIECE_BYTES, payload.end))
             numbers = values[first - ends_before[at] : last - ends_before[at]]
             yield numbers.tobytes()
             first += len(numbers)
@@ -210,52 +227,57 @@ class TFV1Checkpoint(Closing):
 
 
 def _list(message: bytes) -> Iterator[bytes]:
-    """The SavedSliceMeta of SavedTensorSlices {meta=1 {tensor=1}}."""
+    """Yield each SavedSliceMeta of SavedTensorSlices {meta=1 {tensor=1}}."""
     for number, meta in fields(message):
         if number == 1:
             yield from (as_bytes(value) for inner, value in fields(as_bytes(meta)) if inner == 1)
 
 
-def _said(box: Box) -> str:
-    """A box as TensorFlow writes it: start,length an axis."""
+def _format_box(box: Box) -> str:
+    """Format a box as TensorFlow does: start,length for each axis."""
     return ":".join("-" if length < 0 else f"{start},{length}" for start, length in zip(*box, strict=True)) or "scalar"
 
 
-def _payload(table: SSTable, place: Place, title: str, name: str, box: Box, spec: TensorSpec) -> Payload:
-    """Where the numbers of SavedTensorSlices {data=2 {name=1, slice=2, data=3 TensorProto}} lie. `spec` is the slice's.
+def _payload(table: SSTable, place: ValueRange, title: str, name: str, box: Box, spec: TensorSpec) -> Payload:
+    """Locate the numbers of SavedTensorSlices {data=2 {name=1, slice=2, data=3 TensorProto}}. `spec` is the slice's.
 
-    Raises WireError, and SourceError where the slice is not the one that its key says or of another size.
+    Raises WireError. Raises SourceError: the slice does not match its key, or has another size.
     """
     window, path = table.window, table.file.path
     wanted = (FLOATS | VARINTS)[spec.dtype.name]
     found: list[tuple[int, int, int]] = []
     named = ""
     sliced: Box = ((), ())
-    for number, _, start, end in _walk(window, place.start, place.end):
-        for inner, _, begin, stop in _walk(window, start, end) if number == 2 else ():
+    for number, _, start, end in _field_ranges(window, place.start, place.end):
+        for inner, _, begin, stop in _field_ranges(window, start, end) if number == 2 else ():
             if inner == 1:
                 named = window.read(begin, stop).decode("utf-8", "replace")
             elif inner == 2:
                 sliced = slice_box(window.read(begin, stop))
             elif inner == 3:
-                for kind, wire, first, last in _walk(window, begin, stop):
+                for kind, wire, first, last in _field_ranges(window, begin, stop):
                     if not FIRST_VALUE <= kind <= LAST_VALUE:
                         continue  # dtype, shape and version, which are not written
                     if kind not in (wanted, CONTENT) or wire != BYTES or found:
                         raise WireError(f"{title}: not one packed field of {spec.dtype}")
                     found.append((kind, first, last))
     if (named, sliced) != (name, box):
-        raise damaged(path, title, f"the data of {named}, slice {_said(sliced)}", "its own")
+        raise damaged(
+            path,
+            title,
+            f"the data of {named}, slice {_format_box(sliced)}",
+            f"the data of {name}, slice {_format_box(box)}",
+        )
     number, start, end = found[0] if found else (CONTENT, place.end, place.end)
     varints = number != CONTENT and spec.dtype.name in VARINTS
     count = spec.elements
-    if not (count <= end - start <= LONGEST * count if varints else end - start == spec.nbytes):
+    if not (count <= end - start <= MAX_VARINT_BYTES * count if varints else end - start == spec.nbytes):
         raise damaged(path, title, f"{end - start} bytes for {spec}", f"{count} numbers")
     return Payload(title, table, place.block, start, end, spec.dtype, count, varints)
 
 
-def _walk(window: Window, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-    """(field number, wire type, start, end) of each field of a message in a file, values unread."""
+def _field_ranges(window: Window, at: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+    """Yield (field number, wire type, start, end) of each field of a message in a file, values unread."""
     while at < end:
         key, at = window.varint(at, end)
         number, kind = key >> 3, key & 7
@@ -276,16 +298,16 @@ def _walk(window: Window, at: int, end: int) -> Iterator[tuple[int, int, int, in
 
 
 def _count(payload: Payload) -> Iterator[int]:
-    """How many varints end before each piece of a payload.
+    """Yield, for each piece of a payload, how many varints end before it.
 
-    Raises SourceError: not as many as the variable has elements.
+    Raises SourceError: the payload has more or fewer varints than the variable has elements.
     """
     file = payload.table.file
     total = 0
     last = 0
-    for start in range(payload.start, payload.end, PIECE):
+    for start in range(payload.start, payload.end, PIECE_BYTES):
         yield total
-        raw = np.frombuffer(file.read(start, min(PIECE, payload.end - start), payload.title), np.uint8)
+        raw = np.frombuffer(file.read(start, min(PIECE_BYTES, payload.end - start), payload.title), np.uint8)
         total += int(np.count_nonzero(raw < 0x80))
         last = int(raw[-1])
     if total != payload.count or last >= 0x80:
@@ -293,22 +315,22 @@ def _count(payload: Payload) -> Iterator[int]:
 
 
 def _decode(payload: Payload, begin: int, end: int) -> NDArray[np.generic]:
-    """The elements whose varints end in a piece of the payload; the first may begin before it."""
+    """Return the elements whose varints end in a piece of the payload. The first may start in the piece before."""
     file = payload.table.file
-    lead = min(LONGEST, begin - payload.start)
+    lead = min(MAX_VARINT_BYTES, begin - payload.start)
     raw = np.frombuffer(file.read(begin - lead, end - begin + lead, payload.title), np.uint8)
     ends = np.flatnonzero(raw < 0x80)
     starts = np.concatenate(([0], ends[:-1] + 1))
     here = ends >= lead
     starts, lengths = starts[here], (ends - starts + 1)[here]
-    if lengths.max(initial=0) > LONGEST:
-        raise damaged(file.path, payload.title, f"a number of {lengths.max()} bytes", f"at most {LONGEST}")
+    if lengths.max(initial=0) > MAX_VARINT_BYTES:
+        raise damaged(file.path, payload.title, f"a number of {lengths.max()} bytes", f"at most {MAX_VARINT_BYTES}")
     values = np.zeros(len(starts), np.uint64)
     for i in range(int(lengths.max(initial=0))):
         rows = lengths > i
         values[rows] |= (raw[starts[rows] + i].astype(np.uint64) & np.uint64(0x7F)) << np.uint64(7 * i)
     signed = values.view(np.int64)
-    # float16 is carried as its 16 bits.
+    # A varint stores the 16 bits of a float16.
     numbers = signed.astype("<u2" if payload.dtype.name == "float16" else payload.dtype.numpy)
     if not np.array_equal(numbers.astype(np.int64), signed):
         raise damaged(file.path, payload.title, "a number out of range", f"numbers of {payload.dtype}")

@@ -1,4 +1,4 @@
-"""Protocol Buffers wire format, reading only: no generated classes, every length checked.
+"""Parses the Protocol Buffers wire format without generated classes, and checks every length.
 
 Source: protobuf.dev/programming-guides/encoding.
 """
@@ -11,11 +11,11 @@ VARINT, FIXED64, BYTES, FIXED32 = 0, 1, 2, 5
 
 
 class WireError(ValueError):
-    """The bytes are not what the format allows."""
+    """The bytes violate the format."""
 
 
 def varint(data: bytes, at: int) -> tuple[int, int]:
-    """A base-128 varint at `at`, as (value, position after it)."""
+    """Return (value, position after it) of the base-128 varint at `at`."""
     value = shift = 0
     while True:
         if at >= len(data):
@@ -33,7 +33,7 @@ def varint(data: bytes, at: int) -> tuple[int, int]:
 
 
 def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """The (field number, value) pairs of a message: int for varint and fixed, bytes for the rest."""
+    """Yield the (field number, value) pairs of a message: int for varint and fixed, bytes for the rest."""
     at = 0
     while at < len(message):
         key, at = varint(message, at)
@@ -58,21 +58,21 @@ def fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 
 
 def as_int(value: int | bytes) -> int:
-    """A field that must be a number; int64 comes as two's complement."""
+    """Return a numeric field as a signed int64; raise WireError for bytes."""
     if isinstance(value, bytes):
-        raise WireError("bytes where a number belongs")
+        raise WireError("bytes instead of a number")
     return value - (1 << 64) if value >> 63 else value
 
 
 def as_bytes(value: int | bytes) -> bytes:
-    """A field that must be bytes."""
+    """Return a bytes field; raise WireError for a number."""
     if isinstance(value, int):
-        raise WireError("a number where bytes belong")
+        raise WireError("a number instead of bytes")
     return value
 
 
 def as_text(value: int | bytes) -> str:
-    """A field that must be UTF-8."""
+    """Return a UTF-8 field as text; raise WireError otherwise."""
     try:
         return as_bytes(value).decode("utf-8")
     except UnicodeDecodeError as error:
