@@ -90,14 +90,14 @@ finally:
 
 @pytest.fixture
 def logged(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let `transcode inspect` log a line of each level, with text of a hostile file."""
+    """Let `transcode inspect` log a line of each level, with a secret and a control character."""
     from transcoder.sources import open as opening
 
     real = opening.open_source
 
     def logging_open(*arguments: object, **options: object) -> object:
         LOGGER.warning("test: a retry")
-        LOGGER.info("test: container \x1b[31m")
+        LOGGER.info("test: https://me:secret@host/model?key=secret \x1b[31m")
         LOGGER.debug("test: a detail")
         return real(*arguments, **options)  # type: ignore[arg-type]
 
@@ -125,7 +125,7 @@ def test_verbose_counts_before_and_after_the_command(
     assert [line.partition(": ")[0] for line in lines] == levels
     assert seen.json["kind"] == "keras-h5"  # stdout is JSON and nothing else
     if levels:
-        assert lines[1] == r"info: test: container \x1b[31m"
+        assert lines[1] == r"info: test: https://host/model \x1b[31m"
     # The next run is silent again.
     assert transcode("inspect", MODEL, "--json").err == ""
     assert not [h for h in logging.getLogger("transcoder").handlers if isinstance(h, logs.StderrHandler)]

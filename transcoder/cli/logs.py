@@ -1,4 +1,4 @@
-"""What `-v` shows: the records of the logger "transcoder", as plain lines on stderr."""
+"""What `-v` shows: the records of the logger "transcoder", as plain lines on stderr, without secrets of URLs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 
 from transcoder.errors import printable
+from transcoder.files.redact import redact
 
 LEVELS = (logging.WARNING, logging.INFO, logging.DEBUG)  # without -v, with -v, with -vv
 
@@ -16,7 +17,7 @@ class StderrHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
-            text = printable(f"{record.levelname.lower()}: {self.format(record)}")
+            text = redact(printable(f"{record.levelname.lower()}: {self.format(record)}"))
             sys.stderr.write(f"{text}\n")
         except Exception:
             self.handleError(record)
