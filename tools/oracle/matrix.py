@@ -243,11 +243,20 @@ def main() -> None:
     if options.json:
         from transcoder.mapping import proofs
 
-        options.json.write_text(proofs.to_json([
-            proofs.Proof(row.family.replace("_", "-"), row.architecture, row.verdict, row.tensors, row.forward_error,
-                         row.reference_forward_error, row.containers, row.note)
+        found = [
+            proofs.MappingProof(
+                row.family.replace("_", "-"),
+                row.architecture,
+                row.verdict,
+                row.tensors,
+                row.forward_error,
+                row.reference_forward_error,
+                row.containers,
+                row.note,
+            )
             for row in rows
-        ]))  # fmt: skip
+        ]
+        options.json.write_text(proofs.to_json(found))
     sys.exit(equal + better < len(rows))
 
 

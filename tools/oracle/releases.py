@@ -29,7 +29,7 @@ from tools.oracle.matrix import MOST, digests, expected, run, tied
 from tools.paths import ROOT
 
 if TYPE_CHECKING:  # the reference environment runs this file too
-    from transcoder.mapping.proofs import Proof
+    from transcoder.mapping.proofs import MappingProof
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 
@@ -145,9 +145,9 @@ def load_here(out: Path) -> list[str]:
     return missing + [f"{kind}: {name}" for kind in ("unexpected_keys", "mismatched_keys") for name in info[kind]]
 
 
-def merged(rows: Iterable[Row]) -> list[Proof]:
+def merged(rows: Iterable[Row]) -> list[MappingProof]:
     """A proof for each mapping and class, over the variants that were made of it: the worst verdict, all notes."""
-    from transcoder.mapping.proofs import Proof
+    from transcoder.mapping.proofs import MappingProof
 
     groups: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
@@ -155,7 +155,7 @@ def merged(rows: Iterable[Row]) -> list[Proof]:
         groups[mapping, architecture.partition("+")[0]].append(row)
     order = ("failed", "unrun", "better", "equal")
     return [
-        Proof(
+        MappingProof(
             mapping,
             architecture,
             min((row.verdict for row in group), key=order.index),
