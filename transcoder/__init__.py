@@ -12,6 +12,7 @@ imported that a program does not use.
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
 from transcoder._version import __version__
@@ -124,6 +125,10 @@ __all__ = [
     "validate",
     "verify_receipt",
 ]
+
+
+# A program that configures no logging sees nothing of ours.
+logging.getLogger("transcoder").addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> object:

@@ -25,7 +25,7 @@ from transcoder.planning.plan import Entry, Plan
 from transcoder.planning.planner import make_plan
 from transcoder.receipt import DroppedRecord, FileRecord, MappingRecord, Receipt, SourceRecord, TensorRecord
 from transcoder.sources.open import Source, check_unchanged, open_source
-from transcoder.sources.remote.path import local_path, locate
+from transcoder.sources.remote.locate import local_path, locate
 from transcoder.sources.renamed import Renamed
 from transcoder.writing.directory import check_free, check_paths, output_paths, staged
 from transcoder.writing.shards import Written, write_shards

@@ -16,6 +16,9 @@ import transcoder
 from tests.support.cases import SAME_MODEL_CASES, Transcode
 from tests.support.paths import GOLDEN
 from transcoder.files import digests
+from transcoder.validator import case
+
+pytestmark = pytest.mark.torch
 
 CASE = "roberta-model"
 
@@ -183,14 +186,12 @@ main(["verify-receipt", sys.argv[1]])
 def test_a_directory_that_changes_while_it_is_validated_is_not_vouched_for(
     directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from transcoder.validator import validate
+    opened = vars(case)["open_source"]
 
-    opened = vars(validate)["open_source"]
-
-    def meanwhile(source: Any) -> Any:
+    def meanwhile(source: Any, **options: Any) -> Any:
         (directory / "config.json").write_text((directory / "config.json").read_text() + " ")
-        return opened(source)
+        return opened(source, **options)
 
-    monkeypatch.setattr(validate, "open_source", meanwhile)
+    monkeypatch.setattr(case, "open_source", meanwhile)
     with pytest.raises(transcoder.ValidationError, match="changed while it was validated"):
         transcoder.validate(GOLDEN / CASE, directory, level="weights")

@@ -14,7 +14,7 @@ from tests.support.cases import Transcode, files
 from tests.support.remote_models import MODEL
 from tests.support.web import Hub, hub
 from transcoder import SourceError, UsageError, open_source
-from transcoder.sources.remote.path import locate
+from transcoder.sources.remote.locate import locate
 
 
 def test_a_repository_of_the_hub_converts_to_the_bytes_of_the_disk(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import io
 import json
 import time
@@ -42,4 +41,3 @@ class InProcess:
 
     def close(self) -> None:
         self._tasks.clear()
-        gc.collect()  # closes the files that the end of a worker closes

@@ -1,6 +1,6 @@
 """The golden containers: files that TensorFlow or Keras wrote, and what their writer reads of them.
 
-The files, their truth and the rules that give each variable its name are tools/golden/containers.py's.
+The files, their truth and the rules that give each variable its name are tools/golden/containers/'s.
 """
 
 import json
@@ -12,10 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tests.support.build import (
-    Array,
-    read,
-)
+from tests.support.build import Array, read
 from transcoder.sources.open import open_source
 
 # Named, not globbed, so that a golden case that goes missing fails.

@@ -1,7 +1,9 @@
-"""Write checkpoints of any size for speed.py: RoBERTa models as transformers' TF classes write them, of random numbers.
+"""Write a checkpoint of a given size: a RoBERTa model as the TensorFlow classes of transformers write it.
 
-What they hold does not matter to speed, as long as a cast meets ordinary numbers. Written without TensorFlow: the
-HDF5 by h5py as Keras 2 lays it out, the bundle with an index such as TensorFlow writes for a name-based checkpoint.
+    .venv/bin/python -m tools.bench.inputs OUT [--shape SHAPE] [--container h5|bundle] [--dtype float32|float16]
+
+`tools.bench.speed` runs this once for each case. The values are random, of the size of trained weights. TensorFlow is
+not needed: h5py writes the HDF5 file as Keras 2 does, and `tools.golden.tensor_bundle` a name-based checkpoint.
 """
 
 import argparse
@@ -12,24 +14,25 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import crc32c
 import h5py
 import numpy as np
 from numpy.typing import NDArray
 
-BLOCK = 1 << 22  # numbers that are drawn; a tensor repeats them
+from tools.golden import tensor_bundle
+
+BLOCK = 1 << 22  # random numbers that are drawn; every tensor repeats them
 SCOPE = "tf_roberta_model"
 
 
 @dataclass(frozen=True)
 class Shape:
-    """A model to make: `gigabytes` is what it comes to in float32."""
+    """A model to make. `gigabytes` is its size in float32. `inner` is the feed-forward size, 4 * `hidden` for 0."""
 
     about: str
     gigabytes: float
     hidden: int
     layers: int
-    inner: int = 0  # of the feed-forward layer; four times `hidden` by default
+    inner: int = 0
     vocabulary: int = 50265
 
     @property
@@ -48,7 +51,7 @@ class Shape:
         }
 
     def variables(self) -> Iterator[tuple[str, tuple[int, ...]]]:
-        """Names as Keras has them, below the model's scope, and shapes."""
+        """Yield the names that Keras gives, without the model's scope, and the shapes."""
         hidden, inner = self.hidden, self.inner or 4 * self.hidden
         embeddings = "roberta/embeddings"
         yield f"{embeddings}/word_embeddings/weight", (self.vocabulary, hidden)
@@ -57,7 +60,7 @@ class Shape:
         yield from ((f"{embeddings}/LayerNorm/{name}", (hidden,)) for name in ("gamma", "beta"))
         for i in range(self.layers):
             layer = f"roberta/encoder/layer_._{i}"
-            for dense, extents in (
+            for dense, kernel in (
                 ("attention/self/query", (hidden, hidden)),
                 ("attention/self/key", (hidden, hidden)),
                 ("attention/self/value", (hidden, hidden)),
@@ -65,8 +68,8 @@ class Shape:
                 ("intermediate/dense", (hidden, inner)),
                 ("output/dense", (inner, hidden)),
             ):
-                yield f"{layer}/{dense}/kernel", extents
-                yield f"{layer}/{dense}/bias", extents[1:]
+                yield f"{layer}/{dense}/kernel", kernel
+                yield f"{layer}/{dense}/bias", kernel[1:]
             for norm in ("attention/output/LayerNorm", "output/LayerNorm"):
                 yield from ((f"{layer}/{norm}/{name}", (hidden,)) for name in ("gamma", "beta"))
         yield "roberta/pooler/dense/kernel", (hidden, hidden)
@@ -81,12 +84,12 @@ SHAPES = {
     "small": Shape("many small tensors: 600 layers of 128", 0.5, 128, 600),
     "embedding": Shape("one huge tensor: an embedding of 1,000,000 x 512", 2, 512, 1, vocabulary=1_000_000),
     "kernel": Shape("huge kernels: 1024 x 65536 and back, 4 layers", 2.4, 1024, 4, inner=65536),
-    "tiny": Shape("a test's model", 0.001, 64, 2, vocabulary=1000),
+    "tiny": Shape("a model for trying the tool", 0.001, 64, 2, vocabulary=1000),
 }
 
 
 def make(directory: Path, shape: Shape, *, container: str, dtype: str) -> Path:
-    """Write a model's config.json and weights into `directory`, unless they are there; the file of the tensors."""
+    """Write config.json and the weights into `directory`, unless they are there. Return the file of the tensors."""
     weights = directory / ("tf_model.h5" if container == "h5" else "model.ckpt.data-00000-of-00001")
     done = directory / "config.json"  # written last
     if not done.exists():
@@ -103,15 +106,15 @@ def _numbers(dtype: np.dtype[Any]) -> NDArray[Any]:
 
 
 def _pieces(block: NDArray[Any], count: int) -> Iterator[NDArray[Any]]:
-    """`count` numbers."""
+    """Yield `count` numbers in arrays of at most `BLOCK`."""
     for start in range(0, count, BLOCK):
         yield block[: min(BLOCK, count - start)]
 
 
 def _write_h5(path: Path, shape: Shape, dtype: np.dtype[Any]) -> None:
-    """As keras/saving/legacy/hdf5_format.py writes a model of one layer."""
+    """Write what keras/saving/legacy/hdf5_format.py writes of a model with one layer."""
     block = _numbers(dtype)
-    names = {f"{SCOPE}/{name}:0": extents for name, extents in shape.variables()}
+    names = {f"{SCOPE}/{name}:0": dimensions for name, dimensions in shape.variables()}
     with h5py.File(path, "w") as file:
         file.attrs["layer_names"] = [b"roberta"]
         file.attrs["backend"] = b"tensorflow"
@@ -119,91 +122,48 @@ def _write_h5(path: Path, shape: Shape, dtype: np.dtype[Any]) -> None:
         layer = file.create_group("roberta")
         for part, some in enumerate(_split([name.encode() for name in names])):
             layer.attrs[f"weight_names{part}"] = some
-        for name, extents in names.items():
-            dataset = layer.create_dataset(name, shape=extents, dtype=dtype)
-            # Whole rows at a time: a slice of h5py's is what it writes fastest.
-            rows = max(1, BLOCK // math.prod(extents[1:]))
-            for start in range(0, extents[0], rows):
-                stop = min(extents[0], start + rows)
-                count = (stop - start) * math.prod(extents[1:])
-                dataset[start:stop] = block[:count].reshape(stop - start, *extents[1:])
+        for name, dimensions in names.items():
+            dataset = layer.create_dataset(name, shape=dimensions, dtype=dtype)
+            # h5py writes whole rows fastest
+            rows = max(1, BLOCK // math.prod(dimensions[1:]))
+            for start in range(0, dimensions[0], rows):
+                stop = min(dimensions[0], start + rows)
+                count = (stop - start) * math.prod(dimensions[1:])
+                dataset[start:stop] = block[:count].reshape(stop - start, *dimensions[1:])
 
 
 def _split(names: list[bytes]) -> Iterator[list[bytes]]:
-    """Parts of a list that each fit HDF5's object header of 64 kB, as Keras splits it."""
+    """Split a list into parts that fit HDF5's object header of 64 kB, as Keras does."""
     width = max(len(name) for name in names)
-    a_part = 60_000 // width
-    yield from (names[at : at + a_part] for at in range(0, len(names), a_part))
+    length = 60_000 // width
+    yield from (names[at : at + length] for at in range(0, len(names), length))
 
 
 def _write_bundle(path: Path, shape: Shape, dtype: np.dtype[Any]) -> None:
-    """A name-based checkpoint: see transcoder/sources/{bundle,sstable}.py for the sources of the format."""
+    """Write a name-based checkpoint of one data file."""
     block = _numbers(dtype)
-    code = {"float32": 1, "float16": 19}[dtype.name]
-    pairs = {b"": _field(1, 1) + _field(3, _field(1, 1))}
-    at = 0
+    code = tensor_bundle.TF_CODES[dtype.str[1:]]
+    pairs = {b"": tensor_bundle.header(shards=1)}
+    offset = 0
     with path.open("wb") as file:
-        # With the model's scope, as TensorFlow 1 wrote it: the mapping has the names below it.
-        for name, extents in shape.variables():
+        for name, dimensions in shape.variables():
             crc = 0
-            nbytes = math.prod(extents) * dtype.itemsize
-            for piece in _pieces(block, math.prod(extents)):
+            for piece in _pieces(block, math.prod(dimensions)):
                 file.write(piece.data)
-                crc = crc32c.crc32c(piece.data, crc)
-            dims = b"".join(_field(2, _field(1, extent)) for extent in extents)
-            pairs[name.encode()] = (
-                _field(1, code) + _field(2, dims) + _field(4, at) + _field(5, nbytes)
-                + _varint(6 << 3 | 5) + _masked(crc)
-            )  # fmt: skip
-            at += nbytes
-    path.with_name("model.ckpt.index").write_bytes(_sstable(sorted(pairs.items())))
-
-
-def _sstable(pairs: list[tuple[bytes, bytes]]) -> bytes:
-    out = bytearray()
-
-    def add(block: bytes) -> bytes:
-        handle = _varint(len(out)) + _varint(len(block))
-        tail = b"\0"  # not compressed
-        out.extend(block + tail + _masked(crc32c.crc32c(block + tail)))
-        return handle
-
-    groups = [pairs[start : start + 50] for start in range(0, len(pairs), 50)]
-    index = [(group[-1][0], add(_block(group))) for group in groups]
-    handles = add(_block([])) + add(_block(index))
-    return bytes(out) + handles.ljust(40, b"\0") + (0xDB4775248B80FB57).to_bytes(8, "little")
-
-
-def _block(pairs: list[tuple[bytes, bytes]]) -> bytes:
-    out = b"".join(_varint(0) + _varint(len(key)) + _varint(len(value)) + key + value for key, value in pairs)
-    return out + (0).to_bytes(4, "little") + (1).to_bytes(4, "little")
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    return bytes((*out, value))
-
-
-def _field(number: int, value: int | bytes) -> bytes:
-    """A protocol buffer field: a varint or a length-delimited one."""
-    if isinstance(value, int):
-        return _varint(number << 3) + _varint(value)
-    return _varint(number << 3 | 2) + _varint(len(value)) + value
-
-
-def _masked(crc: int) -> bytes:
-    return (((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF).to_bytes(4, "little")
+                crc = tensor_bundle.crc32c(piece.data, crc)
+            size = math.prod(dimensions) * dtype.itemsize
+            crc = tensor_bundle.mask(crc)
+            pairs[name.encode()] = tensor_bundle.entry_of(code, dimensions, 0, offset, size, crc)
+            offset += size
+    tensor_bundle.write_index(path.with_name("model.ckpt"), sorted(pairs.items()), a_block=50)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, metavar="OUT")
-    parser.add_argument("--shape", choices=SHAPES, default="0.5")
-    parser.add_argument("--container", choices=("h5", "bundle"), default="h5")
-    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32")
+    parser.add_argument("out", type=Path, metavar="OUT", help="directory of the checkpoint")
+    parser.add_argument("--shape", choices=SHAPES, default="0.5", help="size of the model")
+    parser.add_argument("--container", choices=("h5", "bundle"), default="h5", help="HDF5 or a TensorFlow checkpoint")
+    parser.add_argument("--dtype", choices=("float32", "float16"), default="float32", help="type of all variables")
     options = parser.parse_args()
     print(make(options.out, SHAPES[options.shape], container=options.container, dtype=options.dtype))
 

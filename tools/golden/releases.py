@@ -1,15 +1,20 @@
-"""Makes a tiny checkpoint of every original release under its own names: OUT/<mapping>/<PyTorch class>/.
+"""Make a tiny checkpoint of every original release, under its own names: OUT/<mapping>/<PyTorch class>/.
 
-    .reference/bin/python -m tools.golden.releases OUT [NAME ...]
+    .reference/bin/python -m tools.golden.releases OUT [MAPPING[/CLASS[+VARIANT]] ...]
+    .reference/bin/python -m tools.golden.releases OUT --golden tests/golden/originals
     .reference/bin/python -m tools.golden.releases --list
-    .reference/bin/python -m tools.golden.releases OUT --golden DIR    # the part that is committed
 
-Every variable is random. Each directory holds the checkpoint, written by TensorFlow (or whatever files the release is
-made of), config.json, release.json (the config as the release has it), reference.safetensors (what the reference's
-``load_tf_weights_in_*`` makes of it) and facts.json: the file to convert, and which tensors the reference left as they
-were. These are found by loading twice into models that differ in every element. truth.safetensors holds what the
-reference is known to get wrong, as the release's own code has it; truth.npz inputs and outputs, where another program
-runs the release. A directory that is there is kept.
+Every variable is random. A directory holds
+
+- the checkpoint, written by TensorFlow, or whatever files the release consists of;
+- config.json, and release.json, the config with the release's own keys;
+- reference.safetensors, what the reference's ``load_tf_weights_in_*`` makes of it;
+- truth.safetensors, the tensors that the reference gets wrong, as the release's code has them;
+- truth.npz, inputs and outputs, where another program runs the release;
+- facts.json: the file to convert, and the tensors that the reference leaves as they were. To find these, the
+  reference loads the checkpoint twice, into models that differ in every element.
+
+A directory that exists is kept. With --golden, nothing is made: the committed part of OUT is copied.
 """
 
 import argparse
@@ -18,36 +23,35 @@ import json
 import shutil
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
-import tensorflow as tf
-import torch
-import transformers
 from safetensors.torch import save_file
 
 from tools.golden import originals
-from tools.golden import weights as golden_weights
-from tools.golden.matrix import draw
+from tools.golden.frameworks import tf, torch, transformers
+from tools.golden.matrix import draw, tell
 from tools.golden.originals.original import Arrays, Original, split
+from tools.golden.tensor_digests import digests_of, write_digests
+from tools.golden.weights import save_listing, save_truth
 
+Tensors: TypeAlias = dict[str, Any]  # PyTorch's, by name
 PREFIX = "model.ckpt"
-SMALL = 330_000  # bytes of a checkpoint that is committed
+MAX_COMMITTED_BYTES = 330_000  # of a checkpoint
 
 
 def arrays_of(original: Original, config: Any) -> Arrays:
-    """The release's variables, its optimizer's slots and its counters."""
+    """Return the release's variables, its optimizer's slots and its counters."""
     arrays: Arrays = {}
     for name, shape in original.variables(config).items():
-        dtype = original.dtypes.get(name, "float32")
-        arrays[name] = draw(name, shape, dtype) if dtype.startswith("float") else np.zeros(shape, dtype)
+        arrays[name] = draw(name, shape, "float32")
         for slot in original.slots:
             arrays[f"{name}/{slot}"] = draw(f"{name}/{slot}", shape, "float32")
     return arrays | {name: np.asarray(value) for name, value in original.counters.items()}
 
 
 def write_checkpoint(directory: Path, arrays: Arrays) -> str:
-    """A name-based checkpoint, as tf.train.Saver writes it."""
+    """Write a name-based checkpoint as tf.train.Saver does, and return its name."""
     names = sorted(arrays)
     tf.raw_ops.SaveV2(
         prefix=str(directory / PREFIX),
@@ -58,65 +62,59 @@ def write_checkpoint(directory: Path, arrays: Arrays) -> str:
     return PREFIX
 
 
-def reference(original: Original, architecture: str, config: Any, path: str, seed: int) -> dict[str, torch.Tensor]:
-    """The tensors of the reference's loader, over a model that is random in every element."""
+def load(original: Original, architecture: str, config: Any, path: str, seed: int) -> Tensors:
+    """Return the tensors of the reference's loader, over a model with random values in every element."""
     model = getattr(transformers, architecture)(config)
     torch.manual_seed(seed)
     with torch.no_grad():
         for tensor in model.state_dict().values():
             if tensor.is_floating_point():
                 tensor.copy_(torch.randn(tensor.shape))
-    load = original.load or type(model).load_tf_weights
-    model = load(model, config, path) or model
+    loader = original.load or type(model).load_tf_weights
+    model = loader(model, config, path) or model
     if hasattr(model, "tie_weights"):
         model.tie_weights()
     return dict(model.state_dict())
 
 
-def withheld(name: str, original: Original) -> bool:
-    """Whether the reference does not get to see a variable, or a slot of one."""
+def is_withheld(name: str, original: Original) -> bool:
+    """Say whether the reference must not see a variable, or a slot of one."""
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in original.withheld)
 
 
-def once(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """Each tensor in memory of its own, as safetensors wants it."""
+def apart(tensors: Tensors) -> Tensors:
+    """Return a copy of each tensor in memory of its own, as safetensors requires."""
     return {name: tensor.detach().clone().contiguous() for name, tensor in tensors.items()}
 
 
+def make_config(original: Original, architecture: str) -> Any:
+    config = getattr(transformers, architecture).config_class(**original.config)
+    config.architectures = [architecture]
+    return config
+
+
 def make(name: str, directory: Path) -> dict[str, Any]:
-    """Writes a release's directory and gives its facts."""
+    """Write a release's directory and return its facts."""
     original = originals.ORIGINALS[name]
     mapping, architecture = split(name)
     if original.prepare is not None:
         original.prepare()
-    config_class = getattr(transformers, architecture).config_class
-    config = original.make_config(original.config) if original.make_config else config_class(**original.config)
-    config.architectures = [architecture]
+    config = make_config(original, architecture)
     scratch = directory.with_name(directory.name + ".part")
     shutil.rmtree(scratch, ignore_errors=True)
     scratch.mkdir(parents=True)
     arrays = arrays_of(original, config)
-    file = (original.write or write_checkpoint)(scratch, arrays)
-    read = scratch / file
-    if original.withheld:
-        seen = {name: array for name, array in arrays.items() if not withheld(name, original)}
-        (scratch / "seen").mkdir()
-        read = scratch / "seen" / (original.write or write_checkpoint)(scratch / "seen", seen)
-    first, second = (reference(original, architecture, config, str(read), seed) for seed in (1, 2))
-    if original.outputs is not None:
-        golden_weights.save_truth(scratch / "truth.npz", *original.outputs(config, str(read)))
-    shutil.rmtree(scratch / "seen", ignore_errors=True)
-    if original.truth is not None:
-        truth = {name: np.ascontiguousarray(array) for name, array in original.truth(arrays).items()}
-        save_file({name: torch.from_numpy(a) for name, a in truth.items()}, scratch / "truth.safetensors")
-    left = [tensor for tensor, value in first.items() if not torch.equal(value, second[tensor])]
-    save_file(once(first), scratch / "reference.safetensors", {"format": "pt"})
-    config.save_pretrained(scratch)
     facts: dict[str, Any] = {
         "mapping": mapping,
         "architecture": architecture,
-        "file": file,
-        "left_random": left,
+        "file": (original.write or write_checkpoint)(scratch, arrays),
+    }
+    facts["left_random"] = save_reference(original, architecture, config, arrays, scratch)
+    if original.truth is not None:
+        truth = {name: np.ascontiguousarray(array) for name, array in original.truth(arrays).items()}
+        save_file({name: torch.from_numpy(array) for name, array in truth.items()}, scratch / "truth.safetensors")
+    config.save_pretrained(scratch)
+    facts |= {
         "why": original.why,
         "computed": list(original.computed),
         "variables": {variable: [str(array.dtype), list(array.shape)] for variable, array in arrays.items()},
@@ -129,8 +127,25 @@ def make(name: str, directory: Path) -> dict[str, Any]:
     return facts
 
 
+def save_reference(original: Original, architecture: str, config: Any, arrays: Arrays, directory: Path) -> list[str]:
+    """Write reference.safetensors, and truth.npz where a program runs the release.
+
+    Return the tensors that the reference leaves as they were.
+    """
+    seen = directory / "seen"  # what the reference may see of the release
+    seen.mkdir()
+    visible = {name: array for name, array in arrays.items() if not is_withheld(name, original)}
+    path = str(seen / (original.write or write_checkpoint)(seen, visible))
+    first, second = (load(original, architecture, config, path, seed) for seed in (1, 2))
+    if original.outputs is not None:
+        save_truth(directory / "truth.npz", *original.outputs(config, path))
+    shutil.rmtree(seen)
+    save_file(apart(first), directory / "reference.safetensors", {"format": "pt"})
+    return [name for name, value in first.items() if not torch.equal(value, second[name])]
+
+
 def save_golden(made: Path, golden: Path) -> None:
-    """The committed part: of each mapping its smallest checkpoint, if it is small, and every entry's variables."""
+    """Write the committed part: of each mapping the smallest checkpoint, if it is small, and all entries' variables."""
     for mapping in sorted(path for path in made.iterdir() if path.is_dir()):
         entries = sorted(path.parent for path in mapping.glob("*/facts.json"))
         if not entries:
@@ -139,52 +154,56 @@ def save_golden(made: Path, golden: Path) -> None:
         (golden / mapping.name).mkdir(parents=True)
         smallest = min(entries, key=lambda entry: (entry / "reference.safetensors").stat().st_size)
         files = [path for path in smallest.iterdir() if path.name != "reference.safetensors"]
-        if sum(path.stat().st_size for path in files) < SMALL:
+        if sum(path.stat().st_size for path in files) < MAX_COMMITTED_BYTES:
             target = golden / mapping.name / smallest.name
             target.mkdir()
             for path in files:
                 shutil.copy(path, target)
-            golden_weights.save_digests(target / "expected.json", smallest / "reference.safetensors")
-        listing = {}
-        for entry in entries:
-            facts = json.loads((entry / "facts.json").read_text())
-            if (entry / facts["file"]).is_dir():  # a SavedModel, whose variables go by keys of its own
-                continue
+            write_digests(target / "expected.json", digests_of(smallest / "reference.safetensors"))
+        save_listing(golden / mapping.name / "variables.json", listing(entries))
+
+
+def listing(entries: list[Path]) -> dict[str, object]:
+    """Return the config and the variables of each entry, but of SavedModels, whose variables have keys of their own."""
+    found: dict[str, object] = {}
+    for entry in entries:
+        facts = json.loads((entry / "facts.json").read_text())
+        if not (entry / facts["file"]).is_dir():
             variables = {name: [dtype, *shape] for name, (dtype, shape) in facts["variables"].items()}
-            listing[entry.name] = {"config": json.loads((entry / "config.json").read_text()), "variables": variables}
-        golden_weights.save_listing(golden / mapping.name / "variables.json", listing)
+            found[entry.name] = {"config": json.loads((entry / "config.json").read_text()), "variables": variables}
+    return found
+
+
+def try_to_make(name: str, out: Path) -> bool:
+    """Make a checkpoint unless it is there, print a line, and return whether all went well."""
+    if (out / name).is_dir():
+        return True
+    try:
+        facts = make(name, out / name)
+    except Exception as reason:
+        tell(name, f"FAILED {type(reason).__name__}: {reason}"[:600])
+        return False
+    left = ", ".join(facts["left_random"][:8])
+    tell(name, f"{len(facts['variables'])} variables" + (f", the reference leaves {left}" if left else ""))
+    return True
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("out", type=Path, nargs="?")
-    parser.add_argument("only", nargs="*", metavar="NAME", help="<mapping> or <mapping>/<class>[+variant]")
-    parser.add_argument("--golden", type=Path, metavar="DIR", help="copy to DIR what is committed of OUT")
-    parser.add_argument("--list", action="store_true", help="which there are")
+    parser.add_argument("out", type=Path, nargs="?", metavar="OUT", help="directory of the checkpoints")
+    parser.add_argument("only", nargs="*", metavar="NAME", help="MAPPING or MAPPING/CLASS[+VARIANT]  [default: all]")
+    parser.add_argument("--golden", type=Path, metavar="DIR", help="copy the committed part of OUT to DIR")
+    parser.add_argument("--list", action="store_true", help="list the names")
     options = parser.parse_args()
     wanted = [n for n in originals.ORIGINALS if not options.only or {n, n.partition("/")[0]} & set(options.only)]
-    if options.golden is not None:
-        save_golden(options.out, options.golden)
-        return
     if options.list or options.out is None:
         print("\n".join(wanted))
-        return
-    failed = []
-    for name in wanted:
-        directory: Path = options.out / name
-        if directory.is_dir():
-            continue
-        try:
-            facts = make(name, directory)
-        except Exception as reason:
-            failed.append(name)
-            print(name.ljust(58), f"FAILED {type(reason).__name__}: {reason}"[:600], flush=True)
-            continue
-        left = ", ".join(facts["left_random"][:8])
-        print(name.ljust(58), f"{len(facts['variables'])} variables" + (f", the reference leaves {left}" * bool(left)),
-              flush=True)  # fmt: skip
-    print(f"{len(wanted) - len(failed)} of {len(wanted)} releases have a checkpoint")
-    sys.exit(bool(failed))
+    elif options.golden is not None:
+        save_golden(options.out, options.golden)
+    else:
+        made = [try_to_make(name, options.out) for name in wanted]
+        print(f"{sum(made)} of {len(wanted)} releases have a checkpoint")
+        sys.exit(not all(made))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
-"""Makes tests/golden: a tiny TensorFlow model a case, TensorFlow's outputs, the tensors to expect in PyTorch.
+"""Make the RoBERTa cases of tests/golden: tiny TensorFlow models, their outputs, and the tensors to expect in PyTorch.
 
-Run by the reference environment: ``.reference/bin/python -m tools.golden.roberta [CASE ...]``. Refuses to finish
-when PyTorch's forward pass disagrees with TensorFlow's, or when a wrong tensor would go unseen.
+    .reference/bin/python -m tools.golden.roberta [CASE ...] [--out DIR]
+
+Fails when PyTorch's outputs differ from TensorFlow's, or when no output would show a wrong tensor.
 """
 
 import argparse
@@ -12,11 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
-import transformers
 from tokenizers import ByteLevelBPETokenizer
 
 from tools.golden import weights as golden
+from tools.golden.frameworks import tf, transformers
 from tools.paths import GOLDEN
 
 CORPUS = Path(__file__).with_name("corpus.txt")
@@ -24,7 +24,8 @@ SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
 VOCABULARY = 300
 SCALES = golden.Scales(kernel=1.5, query_key=1.5, bias=0.3)
 SEED = 20250101
-MOST_ERROR, LEAST_MOVE = 1e-4, 0.05
+MAX_ERROR = 1e-4  # of PyTorch's outputs
+MIN_MOVE = 0.05  # of the final outputs, by a fault
 
 SENTENCES = [
     "The tensor is there.",
@@ -39,12 +40,15 @@ LABELS = {3: ["negative", "neutral", "positive"], 5: ["O", "B-PER", "I-PER", "B-
 
 @dataclass(frozen=True)
 class Case:
-    """A golden model: its PyTorch class, what its config has beside the common sizes, and its container."""
+    """A golden model: its PyTorch class, its config beside the common sizes, and its container.
+
+    ``weights`` names the case that has the same weights; empty for weights of its own.
+    """
 
     architecture: str
     config: dict[str, Any] = field(default_factory=dict)
     container: str = "keras-h5"
-    weights: str = ""  # the case whose weights this one has too; empty for weights of its own
+    weights: str = ""
     tokenizer: bool = False
     untied: bool = False
 
@@ -77,7 +81,7 @@ CASES = {
 
 
 def train_tokenizer(directory: Path) -> Any:
-    """A byte-level BPE tokenizer of 300 pieces in RoBERTa's format, its files written to ``directory``."""
+    """Train a byte-level BPE tokenizer of 300 pieces in RoBERTa's format, and write its files to ``directory``."""
     trainer = ByteLevelBPETokenizer()
     trainer.train(str(CORPUS), vocab_size=VOCABULARY, special_tokens=SPECIALS, show_progress=False)
     trainer.save_model(str(directory))
@@ -89,7 +93,7 @@ def train_tokenizer(directory: Path) -> Any:
 
 
 def make_config(case: Case) -> Any:
-    """The smallest config that tells every size apart, with heads that divide the hidden size."""
+    """Return the smallest config whose sizes all differ, with heads that divide the hidden size."""
     sizes = {
         "vocab_size": VOCABULARY,
         "hidden_size": 24,
@@ -104,11 +108,11 @@ def make_config(case: Case) -> Any:
 
 
 def make_inputs(case: Case, config: Any, tokenizer: Any) -> golden.Arrays:
-    """Two sentences, one padded; for multiple choice two questions of three sentences each."""
+    """Return two sentences, one of them padded; for multiple choice, two questions of three sentences each."""
     choices = case.architecture.endswith("MultipleChoice")
     encoded = tokenizer(SENTENCES if choices else SENTENCES[:2], padding=True, return_tensors="np")
     ids = encoded["input_ids"].astype(np.int64)
-    # the second half of each row has the second type where there is one, so that both rows count
+    # the second half of each row has the second type where there is one, so that both rows of the table count
     types = np.broadcast_to(np.arange(ids.shape[1]) * config.type_vocab_size // ids.shape[1], ids.shape)
     inputs = {
         "input_ids": ids,
@@ -124,54 +128,60 @@ def make_inputs(case: Case, config: Any, tokenizer: Any) -> golden.Arrays:
 
 
 def make_case(name: str, case: Case, tokenizer: Any, out: Path) -> None:
-    """Write OUT/<name> anew and print how sharp a test it is."""
+    """Write OUT/<name> anew, and print how sharp a test it is."""
     directory = out / name
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-    tf.keras.backend.clear_session()  # scopes count from the start in every case
-    seed = SEED + list(CASES).index(case.weights or name)
-
-    def model() -> Any:
-        return golden.build(case.architecture, make_config(case), seed, SCALES)
-
-    first = model()
-    inputs = make_inputs(case, first.config, tokenizer)
-    outputs = golden.tensorflow_outputs(first, inputs)
+    tf.keras.backend.clear_session()  # so that scopes are numbered from the start in every case
+    model = build(name, case)
+    inputs = make_inputs(case, model.config, tokenizer)
+    outputs = golden.tensorflow_outputs(model, inputs)
     golden.save_truth(directory / "truth.npz", inputs, outputs)
-
-    scratch = directory / "scratch"
-    first.save_pretrained(scratch)
-    reference = golden.reference_model(case.architecture, scratch / "tf_model.h5")
-    tied = ("lm_head.decoder.weight", "lm_head.decoder.bias") if case.untied else ()
-    golden.save_expected(directory / "expected.json", reference, leave_out=tied)
-    if case.untied:  # the reference leaves the decoder random; TensorFlow ties it whatever the config says
-        reference.lm_head.decoder.weight = reference.roberta.embeddings.word_embeddings.weight
-    shutil.rmtree(scratch)
-
+    reference = save_expected(directory, case, model)
     match case.container:
         case "keras-h5":
-            first.save_pretrained(directory)
+            model.save_pretrained(directory)
         case "saved-model":
-            golden.save_saved_model(model(), directory)  # a second instance: its scope is suffixed
+            golden.save_saved_model(build(name, case), directory)  # a second instance: its scope has a suffix
         case "tf-checkpoint":
-            golden.save_checkpoint(model(), directory)
+            golden.save_checkpoint(build(name, case), directory)
     if case.tokenizer:
         train_tokenizer(directory)
+    check_sharpness(name, reference, inputs, outputs)
 
+
+def build(name: str, case: Case) -> Any:
+    """Return the TensorFlow model of a case."""
+    seed = SEED + list(CASES).index(case.weights or name)
+    return golden.build(case.architecture, make_config(case), seed, SCALES)
+
+
+def save_expected(directory: Path, case: Case, model: Any) -> Any:
+    """Write expected.json, and return the PyTorch model that the reference's loader makes."""
+    scratch = directory / "scratch"
+    model.save_pretrained(scratch)
+    reference = golden.reference_model(case.architecture, scratch / "tf_model.h5")
+    shutil.rmtree(scratch)
+    left_out = ("lm_head.decoder.weight", "lm_head.decoder.bias") if case.untied else ()
+    golden.save_expected(directory / "expected.json", reference, leave_out=left_out)
+    if case.untied:  # the reference leaves the decoder random; TensorFlow ties it whatever the config says
+        reference.lm_head.decoder.weight = reference.roberta.embeddings.word_embeddings.weight
+    return reference
+
+
+def check_sharpness(name: str, reference: Any, inputs: golden.Arrays, outputs: golden.Arrays) -> None:
+    """Print the error of PyTorch's outputs and the effect of the least visible fault. Fail where they are no proof."""
     error = golden.largest_difference(outputs, golden.torch_outputs(reference, inputs))
     move, fault = golden.sensitivity(reference, inputs)
-    print(
-        f"{name}: TensorFlow against PyTorch {error:.1e}; least visible fault moves {move:.2f} ({fault})",
-        flush=True,
-    )
-    if error > MOST_ERROR or move < LEAST_MOVE:
-        raise SystemExit(f"{name}: wanted at most {MOST_ERROR} and at least {LEAST_MOVE}")
+    print(f"{name}: PyTorch differs from TensorFlow by {error:.1e}; the least visible fault ({fault}) moves {move:.2f}")
+    if error > MAX_ERROR or move < MIN_MOVE:
+        raise SystemExit(f"{name}: wanted an error of at most {MAX_ERROR} and a move of at least {MIN_MOVE}")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("cases", nargs="*", metavar="CASE", help="all cases unless named")
-    parser.add_argument("--out", type=Path, default=GOLDEN, help="directory of the cases")
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="cases to make  [default: all]")
+    parser.add_argument("--out", type=Path, default=GOLDEN, help="directory of the cases  [default: tests/golden]")
     options = parser.parse_args()
     names = options.cases or list(CASES)
     if unknown := set(names) - set(CASES):

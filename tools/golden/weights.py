@@ -1,30 +1,21 @@
-"""What the reference models are made of: their weights, TensorFlow's outputs, the reference loader's tensors.
+"""Make reference models: their weights, TensorFlow's outputs, and the tensors of the reference's loader.
 
-Shared by make_golden.py and make_full_size.py, and run by the reference environment only. Weights are drawn
-for every variable, because TensorFlow's initial ones (zero biases, ones for gamma) hide a dropped or a
-swapped tensor. A variable's values depend on the seed and on its name below the model's own scope, never on
-the order of building.
+Run by the reference environment. Every variable gets random values, because TensorFlow's initial ones (zeros for
+biases, ones for gamma) hide a dropped or a swapped tensor. The values depend on the seed and on the variable's name
+below the model's scope, never on the order of building.
 """
 
-import hashlib
 import json
-import os
 import tempfile
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-os.environ["TF_USE_LEGACY_KERAS"] = "1"  # transformers 4 is written for Keras 2
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-os.environ["CUDA_VISIBLE_DEVICES"] = ""
-
 import numpy as np
-import tensorflow as tf
-import torch
-import transformers
-from safetensors import safe_open
-from transformers.modeling_tf_pytorch_utils import load_tf2_checkpoint_in_pytorch_model
+
+from tools.golden.frameworks import load_tf2_checkpoint_in_pytorch_model, tf, torch, transformers
+from tools.golden.tensor_digests import digests_of, write_digests
 
 OUTPUTS = ("last_hidden_state", "pooler_output", "logits", "start_logits", "end_logits")
 
@@ -35,8 +26,8 @@ Arrays = dict[str, Array]
 class Scales(NamedTuple):
     """How large the random weights are.
 
-    Too small, and a wrong tensor moves the outputs less than rounding does. Too large, and a deep model makes
-    all positions of a row alike, after which attention, and with it query and key, changes nothing any more.
+    With weights too small, a wrong tensor moves the outputs less than rounding does. With weights too large, a deep
+    model makes all positions of a row alike, and then attention, with its queries and keys, changes nothing.
     """
 
     kernel: float  # standard deviation, times the square root of the rows
@@ -45,7 +36,7 @@ class Scales(NamedTuple):
 
 
 def draw(name: str, shape: tuple[int, ...], seed: int, scales: Scales) -> Array:
-    """Random float32 values for the variable ``name`` (no scope, no ``:0``), ruled by its last level."""
+    """Return random float32 values for the variable ``name`` (no scope, no ``:0``). Its last level rules the scale."""
     rng = np.random.default_rng([seed, zlib.crc32(name.encode())])
     values: Array = rng.standard_normal(shape, dtype=np.float32)
     match name.split("/")[-2:]:
@@ -58,14 +49,14 @@ def draw(name: str, shape: tuple[int, ...], seed: int, scales: Scales) -> Array:
         case [_, "gamma"]:
             values = rng.uniform(0.5, 1.5, shape).astype(np.float32)
         case [_, "embeddings" | "weight"]:
-            pass  # N(0, 1) as it is
+            pass  # N(0, 1)
         case _:
-            raise ValueError(f"{name}: no rule to draw it")
+            raise ValueError(f"{name}: no rule for its values")
     return values
 
 
 def build(architecture: str, config: Any, seed: int, scales: Scales) -> Any:
-    """The TensorFlow class of ``architecture`` with every variable drawn by ``draw``."""
+    """Return the TensorFlow model of ``architecture`` with the values of ``draw`` in every variable."""
     model = getattr(transformers, "TF" + architecture)(config)
     model.build_in_name_scope()
     names = [variable.name.partition("/")[2].removesuffix(":0") for variable in model.weights]
@@ -77,20 +68,20 @@ def build(architecture: str, config: Any, seed: int, scales: Scales) -> Any:
 
 
 def save_saved_model(model: Any, directory: Path) -> None:
-    """config.json and saved_model/1, without the .h5 that transformers writes beside them."""
+    """Write config.json and saved_model/1, without the .h5 that transformers writes beside them."""
     model.save_pretrained(directory, saved_model=True)
     (directory / "tf_model.h5").unlink()
 
 
 def save_checkpoint(model: Any, directory: Path) -> None:
-    """config.json and the TF2 object-based checkpoint ckpt-1."""
+    """Write config.json and ckpt-1, an object-based checkpoint of TensorFlow 2."""
     model.config.architectures = [type(model).__name__.removeprefix("TF")]
     model.config.save_pretrained(directory)
     tf.train.Checkpoint(model=model).save(str(directory / "ckpt"))
 
 
 def tensorflow_outputs(model: Any, inputs: Mapping[str, Array]) -> Arrays:
-    """The outputs in inference mode, with the hidden states after the embeddings and after every layer."""
+    """Return the outputs in inference mode, with the hidden states after the embeddings and after every layer."""
     tensors = {name: tf.constant(array) for name, array in inputs.items()}
     model.config.output_hidden_states = True  # TF multiple choice loses it as an argument
     try:
@@ -100,7 +91,7 @@ def tensorflow_outputs(model: Any, inputs: Mapping[str, Array]) -> Arrays:
 
 
 def torch_outputs(model: Any, inputs: Mapping[str, Array]) -> Arrays:
-    """The same of a PyTorch model."""
+    """Return the same outputs of a PyTorch model."""
     tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
     with torch.inference_mode():
         return _named(model.eval()(**tensors, output_hidden_states=True, return_dict=True))
@@ -112,14 +103,14 @@ def _named(result: Any) -> Arrays:
 
 
 def save_truth(path: Path, inputs: Arrays, outputs: Arrays) -> None:
-    """truth.npz: the keys are ``input.<name>`` and ``output.<name>``."""
+    """Write truth.npz, with the keys ``input.<name>`` and ``output.<name>``."""
     arrays: dict[str, Any] = {f"input.{name}": array for name, array in inputs.items()}
     arrays |= {f"output.{name}": array for name, array in outputs.items()}
     np.savez_compressed(path, **arrays)
 
 
 def reference_model(architecture: str, h5: Path) -> Any:
-    """The PyTorch model that the reference loader makes of ``h5`` and the config.json beside it."""
+    """Return the PyTorch model that the reference's loader makes of ``h5`` and the config.json beside it."""
     pt_class = getattr(transformers, architecture)
     config = pt_class.config_class.from_pretrained(h5.parent)
     # from_pretrained(from_tf=True) leaves every parameter on the meta device in 4.57.6
@@ -127,44 +118,30 @@ def reference_model(architecture: str, h5: Path) -> Any:
 
 
 def save_expected(path: Path, model: Any, leave_out: tuple[str, ...] = ()) -> None:
-    """expected.json: dtype, shape and sha256 of the tensors that the reference writes for a PyTorch model."""
+    """Write expected.json: the digests of the tensors that the reference writes for a PyTorch model."""
     with tempfile.TemporaryDirectory() as directory:
-        model.save_pretrained(directory, max_shard_size="100GB")  # decides which tied duplicates are left out
-        save_digests(path, Path(directory) / "model.safetensors", leave_out)
-
-
-def save_digests(path: Path, safetensors: Path, leave_out: tuple[str, ...] = ()) -> None:
-    """dtype, shape and sha256 of a safetensors file's tensors, as JSON."""
-    tensors = {}
-    with safe_open(safetensors, framework="numpy") as file:
-        for name in sorted(set(file.keys()) - set(leave_out)):
-            array = file.get_tensor(name)
-            little = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("<"), copy=False))
-            tensors[name] = {
-                "dtype": file.get_slice(name).get_dtype(),
-                "shape": list(array.shape),
-                "sha256": hashlib.sha256(little.data).hexdigest(),
-            }
-    path.write_text(json.dumps(tensors, indent=1, sort_keys=True) + "\n")
+        model.save_pretrained(directory, max_shard_size="100GB")  # leaves out duplicates of tied tensors
+        digests = digests_of(Path(directory) / "model.safetensors")
+    write_digests(path, {name: digest for name, digest in digests.items() if name not in leave_out})
 
 
 def save_listing(path: Path, listing: Mapping[str, object]) -> None:
-    """JSON with a line for each entry, which git can compare."""
+    """Write JSON with a line for each entry, so that git can compare."""
     lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in listing.items())
     path.write_text(f"{{\n{lines}\n}}\n")
 
 
 def largest_difference(one: Arrays, other: Arrays) -> float:
-    """The largest absolute difference over all outputs; both must have the same ones."""
+    """Return the largest absolute difference over all outputs. Both must have the same outputs."""
     if one.keys() != other.keys():
         raise ValueError(f"outputs differ: {sorted(one)} and {sorted(other)}")
     return max(float(np.abs(one[name] - other[name]).max()) for name in one)
 
 
 def sensitivity(model: Any, inputs: Arrays) -> tuple[float, str]:
-    """How far the least visible fault moves the final outputs of a PyTorch model, and which fault it is.
+    """Return how far the least visible fault moves the final outputs of a PyTorch model, and the fault's name.
 
-    The faults are those that no shape check sees: a square kernel left untransposed, query and key swapped.
+    The faults are those that keep all shapes: a square kernel that is not transposed, query and key swapped.
     """
     right = _final(torch_outputs(model, inputs))
     moved = []
@@ -183,6 +160,7 @@ def _final(outputs: Arrays) -> Arrays:
 
 
 def _faults(parameters: dict[str, Any]) -> Iterator[tuple[str, list[tuple[Any, Any]]]]:
+    """Yield faults: a name, and the parameters to overwrite, each with its wrong values."""
     for name, parameter in parameters.items():
         if parameter.ndim == 2 and parameter.shape[0] == parameter.shape[1]:
             yield f"{name} untransposed", [(parameter, parameter.detach().T.clone())]

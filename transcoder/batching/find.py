@@ -18,7 +18,7 @@ from transcoder.errors import Problem, SourceError, TranscodeError
 from transcoder.sources.base import Location, in_order, unreadable
 from transcoder.sources.detect import Candidate, containers_in
 from transcoder.sources.formats import FORMATS
-from transcoder.sources.remote.path import locate
+from transcoder.sources.remote.locate import locate
 from transcoder.sources.tf.formats import SAVED_MODEL
 
 DAMAGED = "damaged weights"

@@ -17,7 +17,7 @@ from transcoder.errors import Problem, TranscodeError, UsageError
 from transcoder.options import parse_options
 from transcoder.sources.base import in_order, unreadable
 from transcoder.sources.detect import candidates_at
-from transcoder.sources.remote.path import is_url, locate
+from transcoder.sources.remote.locate import is_url, locate
 
 SUFFIXES = (".txt", ".list", ".csv", ".jsonl", ".ndjson")
 COLUMNS = ("source", "output", *OPTIONS)

@@ -153,7 +153,7 @@ def _replanned(item: Item, settings: Settings, destination: Destination, record:
 def _prepared(item: Item, settings: Settings, destination: Destination, threads: int) -> AbstractContextManager[Job]:
     from transcoder.options import Request, parse_options
     from transcoder.pipeline import prepare
-    from transcoder.sources.remote.path import locate
+    from transcoder.sources.remote.locate import locate
 
     options = parse_options(
         dtype=item.dtype,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from transcoder.cli.options import MAPPING, PATH, force_option, guide, page_cache_option, verbose_option
-from transcoder.cli.terminal import echo, echo_result, grid
+from transcoder.cli.terminal import Words, echo, echo_result, grid
 from transcoder.errors import BATCH_FAILED
 from transcoder.options import DTYPES, MAX_SHARD_SIZE, MEMORY
 
@@ -107,20 +107,19 @@ def batch(root: str, out: str, dry_run: bool, as_json: bool, page: Path | None, 
 def _listing_table(todo: Listing) -> RenderableType:
     """Return what the batch would do."""
     from rich.console import Group
-    from rich.text import Text
 
     from transcoder.tensors import format_bytes
 
     table = grid("checkpoint", "container", "bytes", "from", right=("bytes",))
     for item in sorted(todo.mine, key=lambda item: item.name):
         if item.problem is not None:
-            table.add_row(Text(item.name), Text("can't be converted", style="red"), "", Text(_reason(item)))
+            table.add_row(Words(item.name), Words("can't be converted", style="red"), "", Words(_reason(item)))
         else:
-            table.add_row(Text(item.name), item.kind, format_bytes(item.size), Text(item.source))
+            table.add_row(Words(item.name), item.kind, format_bytes(item.size), Words(item.source))
     size = format_bytes(sum(item.size for item in todo.mine))
     part = f" of {len(todo.items)}" if len(todo.mine) != len(todo.items) else ""
-    notes = (Text(note) for note in todo.notes)
-    return Group(table, "", *notes, Text(f"to convert: {len(todo.mine)}{part}, {size}"))
+    notes = (Words(note) for note in todo.notes)
+    return Group(table, "", *notes, Words(f"to convert: {len(todo.mine)}{part}, {size}"))
 
 
 def _reason(item: Item) -> str:
@@ -132,7 +131,6 @@ def _reason(item: Item) -> str:
 def _summary_table(summary: Summary) -> RenderableType:
     """Return how the batch ended: failures with their reasons, then the totals."""
     from rich.console import Group
-    from rich.text import Text
 
     from transcoder.tensors import format_bytes
 
@@ -140,7 +138,7 @@ def _summary_table(summary: Summary) -> RenderableType:
     if summary.failed:
         failures = grid("failed", "why")
         for outcome in summary.failed:
-            failures.add_row(Text(outcome.item.name, style="red"), Text(outcome.reason))
+            failures.add_row(Words(outcome.item.name, style="red"), Words(outcome.reason))
         parts += [failures, ""]
     columns = ("done", "skipped", "failed", "bytes", "time", "rate")
     totals = grid(*columns, right=columns)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from transcoder.cli.options import MAPPING, PATH, SOURCE, guide, output_options, source_argument, verbose_option
-from transcoder.cli.terminal import echo, echo_json, echo_result, grid, shape_text
+from transcoder.cli.terminal import Words, echo, echo_json, echo_result, grid, shape_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -68,48 +68,46 @@ def _with_proofs(mapping: Mapping) -> dict[str, object]:
 
 def _mappings_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
     from rich.console import Group
-    from rich.text import Text
 
     table = grid("mapping", "models", "classes", "proven", "error", right=("classes", "proven", "error"))
     for row in rows:
         proven = [each for each in row["classes"] if each.get("proven")]
         errors = [each["forward_error"] for each in proven if each["forward_error"] is not None]
         largest = _error_text(max(errors, default=None))
-        table.add_row(row["name"], row["about"], str(len(row["classes"])), str(len(proven)), largest)
+        table.add_row(row["name"], Words(row["about"]), str(len(row["classes"])), str(len(proven)), largest)
     legend = (
         "error: the largest difference between PyTorch's outputs and TensorFlow's.\n"
         "`transcode mapping list NAME` lists the classes of a mapping."
     )
-    return Group(table, "", Text(legend))
+    return Group(table, "", Words(legend))
 
 
 def _classes_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
     from rich.console import Group
-    from rich.text import Text
 
     numbers = ("tensors", "error", "reference")
     table = grid("mapping", "class", "proven", *numbers, "containers", "note", right=numbers)
     for row in rows:
         for each in row["classes"]:
             if "verdict" not in each:
-                table.add_row(row["name"], each["class"], "not")
+                table.add_row(row["name"], Words(each["class"]), "not")
                 continue
             table.add_row(
                 row["name"],
-                each["class"],
+                Words(each["class"]),
                 each["verdict"],
                 str(each["tensors"]),
                 _error_text(each["forward_error"]),
                 _error_text(each["reference_forward_error"]),
-                ", ".join(each["containers"]),
-                each["note"],
+                Words(", ".join(each["containers"])),
+                Words(each["note"]),
             )
     legend = (
         "equal: every tensor has the bits that transformers 4 makes. better: right where transformers 4 is wrong.\n"
         "error: the largest difference between PyTorch's outputs and TensorFlow's. "
         "reference: the same of what transformers 4 makes."
     )
-    return Group(table, "", Text(legend))
+    return Group(table, "", Words(legend))
 
 
 def _error_text(error: float | None) -> str:
@@ -176,13 +174,12 @@ def _table_json(table: Table) -> dict[str, object]:
 
 
 def _table(table: Table) -> RenderableType:
-    from rich.text import Text
 
     result = grid("tensor", "shape", "from", "how")
     for assignment in table.assignments:
         origin = f"copy of {assignment.copy_of}" if assignment.copy_of else ", ".join(assignment.sources)
         how = ", ".join(map(str, assignment.ops)) or "as it is"
-        result.add_row(Text(assignment.target), shape_text(assignment.shape), Text(origin), Text(how))
+        result.add_row(Words(assignment.target), shape_text(assignment.shape), Words(origin), Words(how))
     return result
 
 

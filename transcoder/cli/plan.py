@@ -7,10 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from transcoder.cli.options import conversion_options, output_options, source_argument
+from transcoder.cli.options import conversion_options, guide, output_options, source_argument
 from transcoder.cli.process import limit_blas_threads
-from transcoder.cli.terminal import echo_result, facts, grid, shape_text
-from transcoder.errors import printable
+from transcoder.cli.terminal import Words, echo_result, facts, grid, shape_text
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from transcoder.planning.plan import Plan
 
 
-@click.command()
+@click.command(epilog=guide("tutorial"))
 @source_argument
 @conversion_options
 @output_options
@@ -44,11 +43,11 @@ def _table(plan: Plan) -> RenderableType:
     table = grid("tensor", "dtype", "shape", "from", "how")
     for recipe in plan.recipes:
         table.add_row(
-            Text(recipe.target.name),
+            Words(recipe.target.name),
             recipe.target.dtype.name,
             shape_text(recipe.target.shape),
-            Text(", ".join(spec.name for spec in recipe.sources)),
-            Text(", ".join(str(op) for op in recipe.ops) or "as it is"),
+            Words(", ".join(spec.name for spec in recipe.sources)),
+            Words(", ".join(str(op) for op in recipe.ops) or "as it is"),
         )
     files = grid("file", "tensors", "bytes", right=("tensors", "bytes"))
     for shard in plan.shards:
@@ -57,7 +56,7 @@ def _table(plan: Plan) -> RenderableType:
     if plan.dropped:
         dropped = grid("dropped", "what", "why")
         for item in plan.dropped:
-            dropped.add_row(Text(printable(item.name)), Text(item.what), Text(item.why))
+            dropped.add_row(Words(item.name), Words(item.what), Words(item.why))
         parts += ["", dropped]
     summary = facts(
         [

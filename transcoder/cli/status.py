@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from transcoder.cli.options import PATH, guide, output_options
-from transcoder.cli.terminal import echo_result, grid
+from transcoder.cli.terminal import Words, echo_result, grid
 from transcoder.errors import BATCH_FAILED
 
 if TYPE_CHECKING:
@@ -45,7 +45,6 @@ def status(out: str, check: bool, page: Path | None, as_json: bool) -> None:
 
 def _table(outcomes: Sequence[Outcome]) -> RenderableType:
     from rich.console import Group
-    from rich.text import Text
 
     from transcoder.tensors import format_bytes
 
@@ -55,12 +54,12 @@ def _table(outcomes: Sequence[Outcome]) -> RenderableType:
         size, seconds = outcome.facts.get("bytes"), outcome.facts.get("seconds")
         proof = "; ".join(f"{level['level']} {level['verdict']}" for level in outcome.facts.get("proof", ()))
         table.add_row(
-            Text(outcome.state, style=STYLES[outcome.state]),
-            Text(outcome.item.name),
+            Words(outcome.state, style=STYLES[outcome.state]),
+            Words(outcome.item.name),
             format_bytes(int(size)) if size else "",
             f"{seconds:.2f}" if seconds else "",
-            Text(outcome.reason if outcome.error else proof),
+            Words(outcome.reason if outcome.error else proof),
         )
     counts = {state: sum(outcome.state == state for outcome in outcomes) for state in order}
     words = [f"{count} {state}" for state, count in counts.items() if count]
-    return Group(table, "", Text(", ".join(words) or "no checkpoints"))
+    return Group(table, "", Words(", ".join(words) or "no checkpoints"))

@@ -18,8 +18,8 @@ from transcoder.cli.options import (
     source_argument,
 )
 from transcoder.cli.process import limit_blas_threads
-from transcoder.cli.terminal import echo_result, grid, progress
-from transcoder.errors import VALIDATION_FAILED, printable
+from transcoder.cli.terminal import Words, echo_result, grid, progress
+from transcoder.errors import VALIDATION_FAILED
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -71,28 +71,26 @@ def validate(src: Path | str, out: Path, as_json: bool, **options: Any) -> None:
 
 def _table(report: Report) -> RenderableType:
     from rich.console import Group
-    from rich.text import Text
 
     table = grid("level", "verdict", "what was compared")
     for level in report.levels:
-        table.add_row(level.name, Text(level.verdict, style=STYLES[level.verdict]), Text(level.summary))
+        table.add_row(level.name, Words(level.verdict, style=STYLES[level.verdict]), Words(level.summary))
     parts: list[RenderableType] = [table]
     for level in report.levels:
         if level.rows:
             parts += ["", _level_table(level)]
         if level.notes:
-            parts += ["", *(Text(note) for note in level.notes)]
+            parts += ["", *(Words(note) for note in level.notes)]
         if level.findings:
-            parts += ["", *(Text(printable(finding.render())) for finding in level.findings)]
+            parts += ["", *(Words(finding.render()) for finding in level.findings)]
     verdict = "the same model" if report.passed else "NOT proven to be the same model"
-    parts += ["", Text(verdict, style="bold green" if report.passed else "bold red")]
+    parts += ["", Words(verdict, style="bold green" if report.passed else "bold red")]
     return Group(*parts)
 
 
 def _level_table(level: Level) -> Table:
-    from rich.text import Text
 
     table = grid(*level.columns, right=level.columns[1:])
     for row in level.rows:
-        table.add_row(*(Text(f"{cell:.2e}" if isinstance(cell, float) else str(cell)) for cell in row))
+        table.add_row(*(Words(f"{cell:.2e}" if isinstance(cell, float) else str(cell)) for cell in row))
     return table

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from transcoder.cli.options import MAPPING, directory_argument, guide, output_options, proof_options
-from transcoder.cli.terminal import echo_result, grid
+from transcoder.cli.terminal import Words, echo_result, grid
 from transcoder.errors import VALIDATION_FAILED
 
 if TYPE_CHECKING:
@@ -47,21 +47,20 @@ def verify_receipt(directory: Path, source: str | None, as_json: bool, **options
 
 def _table(found: Verification) -> RenderableType:
     from rich.console import Group
-    from rich.text import Text
 
     files = grid("file", "bytes", "verdict", right=("bytes",))
     for file in found.files:
         style = STYLES.get(file.verdict, "bold red")
-        files.add_row(Text(file.name), f"{file.bytes:,}", Text(file.verdict, style=style))
+        files.add_row(Words(file.name), f"{file.bytes:,}", Words(file.verdict, style=style))
     levels = grid("level", "verdict", "what was compared")
     proof: Any = found.proof
     shown = [(each["name"], each["verdict"], each["summary"]) for each in proof["levels"]] if proof else found.levels
     for name, verdict, summary in shown:
-        levels.add_row(name, Text(verdict), Text(summary))
+        levels.add_row(name, Words(verdict), Words(summary))
     verdict = f"{found.architecture}, source {found.source[:16]}...: "
     verdict += "every file is the one that was validated" if found.passed else "NOT the files that were validated"
     if proof and found.passed:
         verdict += ", and the proof holds"
-    parts: list[RenderableType] = [files, "", Text("proven again" if proof else "the report says"), levels]
-    parts += [Text(f"\n{problem.render()}") for problem in found.problems]
-    return Group(*parts, "", Text(verdict, style="bold green" if found.passed else "bold red"))
+    parts: list[RenderableType] = [files, "", Words("proven again" if proof else "the report says"), levels]
+    parts += [Words(f"\n{problem.render()}") for problem in found.problems]
+    return Group(*parts, "", Words(verdict, style="bold green" if found.passed else "bold red"))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import tempfile
-from os import PathLike
 from pathlib import Path
 
 from blake3 import blake3
@@ -11,13 +10,13 @@ from blake3 import blake3
 from transcoder.artifacts import CONFIG
 from transcoder.errors import Problem
 from transcoder.mapping import choose, load_mapping
+from transcoder.options import AnyPath
 from transcoder.receipt import Receipt
 from transcoder.repository.config import read_config
 from transcoder.sources.base import Source
 from transcoder.sources.open import open_source
 
 CHUNK_BYTES = 1 << 21
-AnyPath = str | PathLike[str]
 
 
 def prove_again(

@@ -16,7 +16,7 @@ from transcoder.origins.origin import Origin
 from transcoder.repository.config import ModelConfig, find_config, read_config
 from transcoder.repository.sidecars import find_sidecars
 from transcoder.sources.base import Location, Source
-from transcoder.sources.remote.path import locate
+from transcoder.sources.remote.locate import locate
 
 if TYPE_CHECKING:
     from transcoder.options import AnyPath, Request

@@ -20,7 +20,7 @@ from transcoder.pytorch.model import build, class_for, is_auto, not_a_model
 from transcoder.pytorch.places import check_shared, find_places
 from transcoder.pytorch.state import Filler, StateDict, torch_dtype
 from transcoder.sources.open import check_unchanged, open_source
-from transcoder.sources.remote.path import locate
+from transcoder.sources.remote.locate import locate
 from transcoder.tensors import BY_NAME
 
 M = TypeVar("M")

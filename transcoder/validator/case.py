@@ -33,7 +33,7 @@ class Case:
         source: The checkpoint.
         reader: The validator's own reader of the checkpoint's variables, by the mapping's names.
         names: The checkpoint's own name of each variable, by the mapping's name.
-        mapping: The name of the mapping.
+        mapping: The mapping.
         table: The mapping, expanded for this architecture, this config.json and these variables.
         assignments: How each tensor is made, by name: the table's assignments, without the parts that the source lacks.
         architecture: The PyTorch class that the output must be.
@@ -47,7 +47,7 @@ class Case:
     source: Source
     reader: Reader
     names: Mapping[str, str]
-    mapping: str
+    mapping: ModelMapping
     table: Table
     assignments: Mapping[str, Assignment]
     architecture: str
@@ -109,7 +109,7 @@ def open_case(
                 source=opened,
                 reader=RenamedReader(reader, names),
                 names=names,
-                mapping=chosen.name,
+                mapping=chosen,
                 table=table,
                 assignments={each.target: each for each in table.assignments if each.part not in absent},
                 architecture=architecture,

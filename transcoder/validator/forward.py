@@ -169,8 +169,8 @@ def _origin(inputs: Inputs, truth: Truth) -> str:
 def _run_model(case: Case, model: Any, inputs: Arrays, dtype: str) -> Run:
     try:
         outputs = run_pytorch(model, inputs)
-        known = numpy_forward.supports(str(case.trusted_config.get("model_type")), case.architecture)
-        return Run(outputs, dtype, is_layered=known and has_layers_of_bert(model))
+        is_roberta = numpy_forward.supports(str(case.trusted_config.get("model_type")), case.architecture)
+        return Run(outputs, dtype, is_layered=is_roberta and has_layers_of_bert(model))
     except Exception as error:  # whatever the model raises, it does not run
         found = f"{type(error).__name__}: {error}"
         remedy = "see level weights; check config.json"

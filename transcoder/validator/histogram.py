@@ -56,7 +56,7 @@ class Bin:
 
 @dataclass(frozen=True)
 class Measurement:
-    """What the values of an output are beside those of its source.
+    """How the values of an output compare with those of its source.
 
     Attributes:
         error: The largest absolute difference.
@@ -141,7 +141,7 @@ def _largest_finite(values: Floats) -> float:
 
 
 def _largest_difference(x: Floats, y: Floats) -> float:
-    """Return the largest absolute difference. A number beside what is not a number differs by infinity."""
+    """Return the largest absolute difference. A number and nan differ by infinity."""
     with np.errstate(invalid="ignore", over="ignore"):
         differences = np.abs(y.astype(np.float64) - x)
     differences[(x == y) | (np.isnan(x) & np.isnan(y))] = 0

@@ -87,7 +87,7 @@ def check_loading(case: Case) -> LoadResult:
 
 
 def load_strictly(case: Case) -> Loaded:
-    """Load the output by `from_pretrained`, with nothing downloaded and nothing passed over in silence.
+    """Load the output by `from_pretrained`, without downloads, and with every problem reported.
 
     Raises NotRunError: torch, transformers or the class is not installed. LoadError: the class does not load it.
     """

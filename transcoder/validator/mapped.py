@@ -90,6 +90,6 @@ class Mapped:
 def _touched(box: Box, shape: Shape, size: int) -> int:
     """Return the bytes of a file that come into memory when a box is read: its runs, and what is mapped around each."""
     partial = [axis for axis, part in enumerate(box) if part != (0, shape[axis])]
-    behind = partial[-1] if partial else 0
-    runs = math.prod(lengths(box[:behind]))
-    return min(math.prod(shape), runs * (math.prod(lengths(box[behind:])) + FAULT_AROUND_BYTES // size)) * size
+    last = partial[-1] if partial else 0  # the axes after it are contiguous
+    runs = math.prod(lengths(box[:last]))
+    return min(math.prod(shape), runs * (math.prod(lengths(box[last:])) + FAULT_AROUND_BYTES // size)) * size

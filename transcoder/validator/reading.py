@@ -207,8 +207,8 @@ class SourceReader:
 
     def __init__(self, source: Source) -> None:
         self._source = source
-        known = BY_KIND.get(source.kind)
-        checked = f", {known.checked}" if known is not None and known.checked else ""
+        record = BY_KIND.get(source.kind)
+        checked = f", {record.checked}" if record is not None and record.checked else ""
         self.route = f"the converter's reader of {source.kind}{checked}"
 
     def names(self) -> list[str]:
@@ -239,8 +239,8 @@ def reader_for(source: Source) -> Reader:
     paths = [path for path in source.files() if isinstance(path, Path) and path.suffix != ".json"]
     if not paths:
         return SourceReader(source)  # remote: h5py and the safetensors library read local files only
-    known = BY_KIND.get(source.kind)
-    match known.second_reader if known is not None else None:
+    record = BY_KIND.get(source.kind)
+    match record.second_reader if record is not None else None:
         case "keras2":
             return H5Reader.of_keras2(paths[0])
         case "stripped-datasets":

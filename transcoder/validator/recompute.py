@@ -1,6 +1,6 @@
 """Recompute any box of a target tensor from the source's variables, in plain NumPy.
 
-A second implementation of the operations: it shares no code with the converter's. Law 4 wants the two apart.
+A second implementation of the operations: by law 4 it shares no code with the converter's.
 """
 
 from __future__ import annotations

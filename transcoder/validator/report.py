@@ -28,7 +28,7 @@ class Level:
         findings: The problems that were found. Empty if the level passed.
         columns: The titles of the cells of `rows`.
         rows: The measurements of level forward, one row for each output that was compared. Other levels have none.
-        notes: What a user should know besides, a sentence each.
+        notes: Remarks for the user, a sentence each.
         facts: The same as data. The keys depend on the level.
     """
 

@@ -70,7 +70,7 @@ def measure_sensitivity(
         original = parameter.detach().clone()
         damaged = _damage(original)
         if torch.equal(damaged, original):
-            continue  # all values are alike: damage changes nothing
+            continue  # all values are equal: damage changes nothing
         with torch.no_grad():
             parameter.copy_(damaged)
             moved = run_pytorch(model, inputs)

@@ -192,7 +192,7 @@ def _make_report(case: Case, request: ProofRequest, proof: Proof) -> Report:
     check_unwritten(case.directory, case.states)
     return Report(
         architecture=case.architecture,
-        mapping=case.mapping,
+        mapping=case.mapping.name,
         levels=proof.levels,
         environment=_environment(),
         files=files,

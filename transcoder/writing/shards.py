@@ -156,8 +156,8 @@ class _Writer:
 
     def _forget_sources(self, entry: Entry) -> None:
         for spec in entry.recipe.sources:
-            if (extent := self._source.extent(spec.name)) is not None:
-                extent.file.forget(extent.offset, spec.nbytes)
+            if (span := self._source.byte_range(spec.name)) is not None:
+                span.file.forget(span.offset, spec.nbytes)
 
 
 class _Region:

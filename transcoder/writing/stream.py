@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from transcoder.ops import Cast, Concat, Fill, Op, Reshape, Slice, Squeeze, Transpose, ZeroRows, infer
 from transcoder.planning.budget import ALIGNMENT, CACHE_LINE_ELEMENTS, TILE_BYTES, Portion
 from transcoder.planning.recipe import Recipe
-from transcoder.sources.base import Extent
+from transcoder.sources.base import ByteRange
 from transcoder.sources.open import Source
 from transcoder.tensors import BY_NAME, DType
 from transcoder.writing.casting import CastCounts, cast_into
@@ -232,8 +232,8 @@ class Stream:
         inner = math.prod(child.shape[op.axis + 1 :])
         run, pitch, first = (op.stop - op.start) * inner, child.shape[op.axis] * inner, op.start * inner
         size = child.dtype.size
-        extent = self._byte_range(child)
-        near = (pitch - run) * size < SMALL_GAP_BYTES if extent else run * size < SMALL_RUN_BYTES and _is_direct(child)
+        span = self._byte_range(child)
+        near = (pitch - run) * size < SMALL_GAP_BYTES if span else run * size < SMALL_RUN_BYTES and _is_direct(child)
         rows_at_once = self._strip // pitch if near else 0
         at = 0
         while at < out.size:
@@ -246,24 +246,24 @@ class Stream:
                     picked = values.reshape(rows, pitch)[:, first : first + run]
                     out[at : at + rows * run].reshape(rows, run)[:] = picked
                 at += rows * run
-            elif rows > 1 and extent is not None:
-                begin = extent.offset + (index * pitch + first) * size
+            elif rows > 1 and span is not None:
+                begin = span.offset + (index * pitch + first) * size
                 buffer = out[at : at + rows * run].view(np.uint8).data
-                extent.file.read_runs(begin, pitch * size, run * size, buffer, "a tensor")
+                span.file.read_runs(begin, pitch * size, run * size, buffer, "a tensor")
                 at += rows * run
             else:
                 count = min(run - within, out.size - at)
                 self._read(child, index * pitch + first + within, out[at : at + count])
                 at += count
 
-    def _byte_range(self, node: TensorNode) -> Extent | None:
+    def _byte_range(self, node: TensorNode) -> ByteRange | None:
         """Return the local byte range with a node's elements in C order, if its variable is verified already."""
         while isinstance(node.op, (Reshape, Squeeze)):
             node = node.inputs[0]
         if node.op is not None or node.name in self._hashers:
             return None
-        extent = self._source.extent(node.name)
-        return extent if extent is not None and isinstance(extent.path, Path) else None
+        span = self._source.byte_range(node.name)
+        return span if span is not None and isinstance(span.path, Path) else None
 
     def _concat(self, node: TensorNode, axis: int, start: int, out: Array) -> None:
         """Read the runs of the inputs in turn, of which each run of the result consists."""

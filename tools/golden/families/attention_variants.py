@@ -1,4 +1,4 @@
-"""Encoders of text whose attention or permutations are their own."""
+"""Encoders of text with attention of another kind."""
 
 import numpy as np
 
@@ -7,7 +7,7 @@ from tools.golden.families.family import Arrays, Family, labels
 _BERT = {
     "vocab_size": 67,
     "hidden_size": 24,
-    "num_hidden_layers": 3,  # not what type_vocab_size is
+    "num_hidden_layers": 3,  # another number than type_vocab_size
     "num_attention_heads": 4,
     "intermediate_size": 40,
     "max_position_embeddings": 38,
@@ -32,7 +32,7 @@ _XLM = {
     "n_langs": 5,
     "use_lang_emb": True,
 }
-_INITIAL = {"initializer_range": 0.02}  # without which TensorFlow does not make these heads
+_INITIAL = {"initializer_range": 0.02}  # TensorFlow needs the key to make these heads
 _TRANSFO_XL = {
     "vocab_size": 67,
     "cutoffs": [13, 30, 47],
@@ -45,7 +45,7 @@ _TRANSFO_XL = {
     "n_layer": 2,
     "mem_len": 6,
     "clamp_len": 9,
-    # TensorFlow has the head's weights apart from the embeddings, whatever config.json says.
+    # TensorFlow does not tie the head to the embeddings, whatever config.json says.
     "tie_word_embeddings": False,
     "tie_projs": [False, False, False, False],
     "pad_token_id": 66,
@@ -57,7 +57,7 @@ def _heads(family: str) -> dict[str, dict[str, object]]:
 
 
 def _unpadded(inputs: Arrays, config: object, architecture: str) -> Arrays:
-    """What padding itself is given differs between TensorFlow and PyTorch in DeBERTa and ESM, so there is none."""
+    """Use no padding: the outputs for padding differ between TensorFlow and PyTorch in DeBERTa and ESM."""
     inputs["attention_mask"] = np.ones_like(inputs["input_ids"])
     if not getattr(config, "type_vocab_size", 0):
         inputs.pop("token_type_ids", None)
@@ -65,14 +65,14 @@ def _unpadded(inputs: Arrays, config: object, architecture: str) -> Arrays:
 
 
 def _global(inputs: Arrays, config: object, architecture: str) -> Arrays:
-    """Longformer attends from the first two tokens to all."""
+    """Let Longformer attend from the first two tokens to all."""
     inputs["global_attention_mask"] = np.zeros_like(inputs["input_ids"])
     inputs["global_attention_mask"][..., :2] = 1
     return inputs
 
 
 def _langs(inputs: Arrays, config: object, architecture: str) -> Arrays:
-    """XLM's language of each token, where it has embeddings of languages."""
+    """Draw the language of each token where XLM has embeddings of languages."""
     if "langs" in inputs:
         random = np.random.default_rng(1)
         inputs["langs"] = np.array(random.integers(0, getattr(config, "n_langs", 1), inputs["input_ids"].shape))
@@ -80,7 +80,7 @@ def _langs(inputs: Arrays, config: object, architecture: str) -> Arrays:
 
 
 def _ids_alone(inputs: Arrays, config: object, architecture: str) -> Arrays:
-    """Transformer-XL takes no mask."""
+    """Remove the mask, which Transformer-XL does not take."""
     return {"input_ids": inputs["input_ids"]}
 
 
@@ -160,7 +160,7 @@ FAMILIES = {
         golden="XLMWithLMHeadModel",
     ),
     "flaubert": Family(
-        _XLM,  # `pre_norm` changes no parameter, and transformers 5 does not run with it
+        _XLM,  # without `pre_norm`: it changes no parameter, and transformers 5 does not run with it
         _heads("Flaubert")
         | {
             "FlaubertForTokenClassification": labels(5) | {"n_langs": 1},

@@ -1,11 +1,11 @@
-"""Models of sound, and of several kinds of input at once."""
+"""Models of sound, and of several kinds of input."""
 
 from typing import Any
 
 import numpy as np
-import transformers
 
 from tools.golden.families.family import Arrays, Family, labels
+from tools.golden.frameworks import transformers
 
 _WAV2VEC2 = {
     "vocab_size": 33,
@@ -13,14 +13,14 @@ _WAV2VEC2 = {
     "num_hidden_layers": 2,
     "num_attention_heads": 5,
     "intermediate_size": 40,
-    "conv_dim": [12, 12, 12],  # TensorFlow builds a layer for as many channels as it has itself
+    "conv_dim": [12, 12, 12],  # TensorFlow needs as many channels in as out
     "conv_kernel": [7, 4, 3],
     "conv_stride": [3, 2, 2],
     "num_conv_pos_embeddings": 6,
     "num_conv_pos_embedding_groups": 4,
     "classifier_proj_size": 18,
 }
-# As the large models have it; the others are as the base models have it.
+# The large models have this; the models without it are like the base models.
 _STABLE = {"do_stable_layer_norm": True, "feat_extract_norm": "layer", "conv_bias": True}
 _UNMASKED = {"mask_time_prob": 0.0, "mask_feature_prob": 0.0}
 
@@ -76,7 +76,11 @@ _GROUPVIT_VISION = _CLIP_VISION | {
     "depths": [1, 2, 1],
     "num_hidden_layers": 4,
     "num_group_tokens": [8, 5, 0],
-    "num_output_groups": [8, 6, 4],  # the first stage puts out as many as the second one's projector takes in
+    "num_output_groups": [
+        8,
+        6,
+        4,
+    ],  # the first stage's outputs are the second projector's inputs
     "assign_mlp_ratio": [0.5, 2],
 }
 
@@ -93,7 +97,7 @@ def _vit() -> Any:
 
 
 def _vit_and_gpt2(architecture: str) -> Any:
-    """An encoder that is wider than the decoder, which so has a projection between them."""
+    """Return an encoder that is wider than the decoder: a projection is between them."""
     decoder = transformers.GPT2Config(
         vocab_size=67,
         n_positions=38,
@@ -123,7 +127,7 @@ def _vit_and_bert(architecture: str) -> Any:
 
 
 def _audio(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """Two waves, of which the second is shorter."""
+    """Return two waves, of which the second is shorter."""
     random = np.random.default_rng(0)
     mask = np.ones((2, 200), np.int64)
     mask[1, 150:] = 0
@@ -131,7 +135,7 @@ def _audio(inputs: Arrays, config: Any, architecture: str) -> Arrays:
 
 
 def _spectrogram(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """Whisper wants them of just the length that it has positions for."""
+    """Return spectrograms of the one length that Whisper takes: it has positions for that."""
     random = np.random.default_rng(0)
     shape = (2, config.num_mel_bins, 2 * config.max_source_positions)
     return {
@@ -153,7 +157,7 @@ def _filter_banks(inputs: Arrays, config: Any, architecture: str) -> Arrays:
 
 
 def _text_and_image(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """Of those that a class takes; TensorFlow's examples name no mask of the text."""
+    """Return the inputs that a class takes. TensorFlow's examples lack the mask of the text."""
     random = np.random.default_rng(0)
     text, vision = getattr(config, "text_config", config), getattr(config, "vision_config", config)
     mask = np.ones((2, 11), np.int64)
@@ -166,8 +170,8 @@ def _text_and_image(inputs: Arrays, config: Any, architecture: str) -> Arrays:
         all_inputs["pixel_values"] = random.standard_normal(shape).astype(np.float32)
     if architecture == "BlipForQuestionAnswering":
         all_inputs["decoder_input_ids"] = random.integers(3, text.vocab_size, (2, 7))
-        mask[:] = 1  # the frameworks differ in how the answer attends to what is masked of the question
-        all_inputs["labels"] = all_inputs["decoder_input_ids"]  # of the answer, nothing but the loss is put out
+        mask[:] = 1  # the frameworks differ in how the answer attends to masked tokens of the question
+        all_inputs["labels"] = all_inputs["decoder_input_ids"]  # the only output for the answer is the loss
     if architecture.startswith("BlipText"):
         all_inputs["encoder_hidden_states"] = random.standard_normal((2, 5, text.encoder_hidden_size)).astype(
             np.float32
@@ -189,12 +193,12 @@ def _image_and_answer(inputs: Arrays, config: Any, architecture: str) -> Arrays:
 
 
 def _interleaved(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """Two rows of text with two images each; a token of the additional vocabulary in each."""
+    """Return two rows of text with two images each, and a token of the additional vocabulary in each row."""
     random = np.random.default_rng(0)
     size = config.vision_config.image_size
     ids = random.integers(3, config.vocab_size, (2, 11))
     ids[:, 4] = config.vocab_size + 1
-    seen = np.ones((2, 11, 2), np.float32)  # TensorFlow ignores a mask of whole numbers here
+    seen = np.ones((2, 11, 2), np.float32)  # TensorFlow ignores a mask of integers here
     seen[0, :3, 1] = 0
     return {
         "input_ids": ids,
@@ -247,7 +251,7 @@ FAMILIES = {
             "projection_dim": 22,
             "image_text_hidden_size": 18,
         },
-        # One text model attends to the image, the other to the first: with the same table of weights.
+        # One text model attends to the image, the other one to the first: both need its size.
         {"BlipForQuestionAnswering": {"text_config": _BLIP_TEXT | {"hidden_size": 24}}},
         inputs=_text_and_image,
         golden="BlipForConditionalGeneration",

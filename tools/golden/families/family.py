@@ -1,4 +1,4 @@
-"""What a family's tiny model is: its config, and inputs where the generic ones do not do."""
+"""What defines a family's tiny model: its config, and its inputs where the generic ones do not serve."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -12,11 +12,12 @@ Arrays = dict[str, Array]
 
 @dataclass(frozen=True)
 class Family:
-    """``config`` goes over the defaults of transformers' config class, and ``heads[architecture]`` over that.
+    """The models of a family.
 
-    ``make_config(architecture)`` builds the config where keywords don't (models inside models). ``inputs`` gets the
-    generic inputs, the config and the architecture, and gives those that are used. ``skip`` says which heads have no
-    weights to convert, and why. ``golden`` is the class whose tiny model is committed; by default the family's first.
+    ``config`` replaces defaults of transformers' config class, and ``heads[architecture]`` replaces keys of that.
+    ``make_config(architecture)`` builds the config where keywords cannot (models inside models). ``inputs`` takes the
+    generic inputs, the config and the architecture, and returns the inputs to use. ``skip`` names classes without
+    weights to convert, and says why. ``golden`` is the class whose tiny model is committed; by default the first.
     """
 
     config: Mapping[str, Any] = field(default_factory=dict)
@@ -31,7 +32,7 @@ LENGTH, TARGET_LENGTH, CHOICES = 11, 7, 3
 
 
 def make_inputs(dummy: Mapping[str, Any], config: Any, architecture: str) -> Arrays:
-    """Two samples for each name that a TF model's ``dummy_inputs`` has; values of our own where the name says what."""
+    """Return two samples for each name in a TF model's ``dummy_inputs``, random where the name says what they are."""
     random = np.random.default_rng(0)
     inputs: Arrays = {}
     for name, value in dummy.items():
@@ -47,7 +48,7 @@ def make_inputs(dummy: Mapping[str, Any], config: Any, architecture: str) -> Arr
 
 
 def labels(count: int) -> dict[str, Any]:
-    """Config keys for a classifier of ``count`` labels."""
+    """Return the config keys of a classifier with ``count`` labels."""
     return {"num_labels": count}
 
 

@@ -3,9 +3,9 @@
 from typing import Any
 
 import numpy as np
-import transformers
 
 from tools.golden.families.family import Arrays, Family, labels
+from tools.golden.frameworks import transformers
 
 _T5 = {
     "vocab_size": 67,
@@ -37,7 +37,7 @@ _BART = {
 
 
 def _one_end(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """Each row ends in the end-of-sequence token, which BART's classifier looks for, and has no other."""
+    """End each row in an end-of-sequence token, its only one, which BART's classifier looks for."""
     if architecture.endswith("SequenceClassification"):
         inputs["input_ids"][:, -1] = config.eos_token_id
         return {name: inputs[name] for name in ("input_ids",)}
@@ -45,14 +45,14 @@ def _one_end(inputs: Arrays, config: Any, architecture: str) -> Arrays:
 
 
 def _global(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """LED attends from the first token to all."""
+    """Let LED attend from the first token to all."""
     inputs["global_attention_mask"] = np.zeros_like(inputs["input_ids"])
     inputs["global_attention_mask"][:, 0] = 1
     return inputs
 
 
 def _bert_and_gpt2(architecture: str) -> Any:
-    """An encoder that is wider than the decoder, which so has a projection between them."""
+    """Return an encoder that is wider than the decoder: a projection is between them."""
     encoder = transformers.BertConfig(
         vocab_size=67,
         hidden_size=24,
@@ -90,7 +90,7 @@ def _dpr_and_bart(architecture: str) -> Any:
 
 
 def _documents(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """Two documents for each of two questions, as a retriever would have found and scored them."""
+    """Return two documents for each of two questions, with scores, as a retriever finds them."""
     random = np.random.default_rng(1)
     ids = random.integers(3, config.generator.vocab_size, (4, 11))
     return {

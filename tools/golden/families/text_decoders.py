@@ -25,7 +25,7 @@ _OPT = {
     "max_position_embeddings": 38,
     "num_attention_heads": 4,
 }
-# OPT-350m narrows the embeddings and normalises behind the layers, and has nothing behind the stack.
+# OPT-350m has narrower embeddings, norms behind the layers, and none behind the stack.
 _OPT_350M = {"word_embed_proj_dim": 14, "do_layer_norm_before": False}
 _XGLM = {
     "vocab_size": 67,
@@ -37,14 +37,14 @@ _XGLM = {
 }
 
 
-# TensorFlow's OpenAI GPT has the exact GELU, whatever config.json says, where PyTorch's "gelu" is the approximation by
-# tanh: their outputs differ by some 1e-4 with the same weights. The tiny models are to tell of weights alone.
-_exact = modeling_tf_openai.get_tf_activation
-modeling_tf_openai.get_tf_activation = lambda name: _exact("gelu_new" if name == "gelu" else name)
+# TensorFlow's OpenAI GPT uses the exact GELU, whatever config.json says. PyTorch's "gelu" is the approximation by tanh.
+# With the same weights, their outputs differ by some 1e-4. The tiny models must only differ by their weights.
+_own = modeling_tf_openai.get_tf_activation
+modeling_tf_openai.get_tf_activation = lambda name: _own("gelu_new" if name == "gelu" else name)
 
 
 def _gpt_inputs(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """Two samples of three choices for the model with two heads, and what an encoder said for one that looks at it."""
+    """Return two samples of three choices for the model with two heads; add an encoder's output for cross-attention."""
     random = np.random.default_rng(1)
     if architecture.endswith("DoubleHeadsModel"):
         ids = random.integers(3, config.vocab_size, (2, 3, 11))

@@ -11,7 +11,7 @@ from tools.golden.families.family import Arrays, Family, labels
 _BERT = {
     "vocab_size": 67,
     "hidden_size": 24,
-    "num_hidden_layers": 3,  # not what type_vocab_size is
+    "num_hidden_layers": 3,  # another number than type_vocab_size
     "num_attention_heads": 4,
     "intermediate_size": 40,
     "max_position_embeddings": 38,
@@ -26,17 +26,17 @@ def _heads(family: str) -> dict[str, dict[str, object]]:
 
 
 def _table_cells(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """TAPAS' seven kinds of type ids: segment, column, row, previous label, ranks."""
+    """Draw TAPAS' seven kinds of type ids: segment, column, row, previous label, ranks."""
     if architecture == "TapasForQuestionAnswering":
-        _do_without_probabilities()
+        _replace_probabilities()
     sizes = np.array(config.type_vocab_sizes)
     random = np.random.default_rng(1)
     inputs["token_type_ids"] = random.integers(0, sizes, (*inputs["input_ids"].shape, len(sizes)))
     return {name: array for name, array in inputs.items() if name != "labels"}
 
 
-def _do_without_probabilities() -> None:
-    """TAPAS computes a loss on the way to its logits and drops it; only that loss asks for tensorflow_probability."""
+def _replace_probabilities() -> None:
+    """Replace tensorflow_probability: TAPAS needs it for a loss that it computes before its logits, and drops."""
     module = importlib.import_module("transformers.models.tapas.modeling_tf_tapas")
     tensorflow = importlib.import_module("tensorflow")
 
@@ -48,11 +48,11 @@ def _do_without_probabilities() -> None:
             return tensorflow.zeros_like(value, tensorflow.float32)
 
     distributions = SimpleNamespace(Bernoulli=Distribution, Categorical=Distribution)
-    setattr(module, "tfp", SimpleNamespace(distributions=distributions))  # noqa: B010  (no name of the module's)
+    setattr(module, "tfp", SimpleNamespace(distributions=distributions))  # noqa: B010  (the module has no such name)
 
 
 def _encoded(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """What an encoder says, for a decoder with cross-attention."""
+    """Add an encoder's output for a decoder with cross-attention."""
     if config.add_cross_attention:
         random = np.random.default_rng(2)
         inputs["encoder_hidden_states"] = random.standard_normal((2, 5, config.hidden_size)).astype(np.float32)
@@ -60,13 +60,13 @@ def _encoded(inputs: Arrays, config: Any, architecture: str) -> Arrays:
 
 
 def _page(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """LayoutLMv3 sees the image of a page too, which dummy inputs leave out."""
+    """Add the image of a page, which LayoutLMv3's dummy inputs lack."""
     size = (2, config.num_channels, config.input_size, config.input_size)
     return inputs | {"pixel_values": np.random.default_rng(2).standard_normal(size).astype(np.float32)}
 
 
 def _regions(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """LXMERT's features of image regions, and where these lie."""
+    """Add LXMERT's features of image regions, and the regions' places."""
     random = np.random.default_rng(1)
     return inputs | {
         "visual_feats": random.standard_normal((2, 5, config.visual_feat_dim)).astype(np.float32),
@@ -99,7 +99,7 @@ FAMILIES = {
         _heads("Electra")
         | {
             "ElectraModel": {"is_decoder": True, "add_cross_attention": True},
-            "ElectraForTokenClassification": labels(5) | {"embedding_size": 24},  # which needs no projection
+            "ElectraForTokenClassification": labels(5) | {"embedding_size": 24},  # without a projection
         },
         inputs=_encoded,
         golden="ElectraForMaskedLM",
@@ -150,7 +150,7 @@ FAMILIES = {
         _BERT | {"embedding_size": 12},
         _heads("RoFormer")
         | {
-            "RoFormerForCausalLM": {},  # as a decoder PyTorch's has the causal mask that TensorFlow's forgets
+            "RoFormerForCausalLM": {},  # a decoder in PyTorch has the causal mask that TensorFlow's lacks
             "RoFormerForTokenClassification": labels(5) | {"embedding_size": 24},
             "RoFormerForMultipleChoice": _SUMMARY,
         },
@@ -168,7 +168,7 @@ FAMILIES = {
             "input_size": 12,
             "patch_size": 4,
         },
-        _heads("LayoutLMv3") | {"LayoutLMv3ForTokenClassification": labels(11)},  # from 10 on the head is deeper
+        _heads("LayoutLMv3") | {"LayoutLMv3ForTokenClassification": labels(11)},  # from 10 on, the head is deeper
         inputs=_page,
         golden="LayoutLMv3ForSequenceClassification",
     ),

@@ -16,7 +16,7 @@ _VIT = {
 }
 _SAM_VISION = {
     "hidden_size": 24,
-    "output_channels": 16,  # what the prompt encoder and the mask decoder have
+    "output_channels": 16,  # the hidden size of the prompt encoder and of the mask decoder
     "num_hidden_layers": 2,
     "num_attention_heads": 3,
     "image_size": 32,
@@ -29,7 +29,7 @@ _SAM_VISION = {
 
 
 def _masked(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """Some patches are masked, so that the mask token matters."""
+    """Mask some patches, so that the mask token matters."""
     if architecture.endswith("MaskedImageModeling"):
         patches = (config.image_size // config.patch_size) ** 2
         inputs["bool_masked_pos"] = np.random.default_rng(1).random((2, patches)) < 0.4
@@ -37,14 +37,14 @@ def _masked(inputs: Arrays, config: Any, architecture: str) -> Arrays:
 
 
 def _noise(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """The noise by which a masked autoencoder chooses the patches that it keeps."""
+    """Add the noise by which a masked autoencoder chooses the patches that it keeps."""
     patches = (config.image_size // config.patch_size) ** 2
     inputs["noise"] = np.random.default_rng(1).random((2, patches)).astype(np.float32)
     return inputs
 
 
 def _prompts(inputs: Arrays, config: Any, architecture: str) -> Arrays:
-    """Prompts of every kind: points on and off the object, boxes, and a mask."""
+    """Add prompts of every kind: points on and off the object, boxes, and a mask."""
     random = np.random.default_rng(1)
     size = config.vision_config.image_size
     corners = random.integers(0, size // 2, (2, 3, 2))
@@ -157,7 +157,7 @@ FAMILIES = {
         {
             "EfficientFormerModel": {"use_layer_scale": False},
             "EfficientFormerForImageClassification": labels(7),
-            # No key of EfficientFormerConfig, but PyTorch's class asks for it.
+            # EfficientFormerConfig has no such key, but PyTorch's class reads it.
             "EfficientFormerForImageClassificationWithTeacher": {"hidden_size": 20, **labels(9)},
         },
         golden="EfficientFormerForImageClassificationWithTeacher",
@@ -185,7 +185,7 @@ FAMILIES = {
     "resnet": Family(
         {"embedding_size": 6, "hidden_sizes": [8, 12], "depths": [2, 3]},
         {
-            "ResNetModel": {"layer_type": "basic", "embedding_size": 8},  # as ResNet-18: no shortcut in front
+            "ResNetModel": {"layer_type": "basic", "embedding_size": 8},  # as in ResNet-18: no shortcut at the front
             "ResNetForImageClassification": labels(5),
         },
         golden="ResNetForImageClassification",
@@ -206,8 +206,8 @@ FAMILIES = {
         {"SegformerForImageClassification": labels(5), "SegformerForSemanticSegmentation": labels(7)},
         golden="SegformerForSemanticSegmentation",
         skip={
-            "SegformerDecodeHead": "its one input is a list of feature maps, which has no name, and transformers 5 "
-            "has it as a module only; SegformerForSemanticSegmentation holds all of it"
+            "SegformerDecodeHead": "its one input, a list of feature maps, has no name, and transformers 5 has it as "
+            "a module only; SegformerForSemanticSegmentation contains all of it"
         },
     ),
     "swiftformer": Family(

@@ -1,14 +1,35 @@
-"""What the original releases of the families hold, under their own names: for the reference environment.
+"""What the original releases of the families hold, under their own names. Data of `tools.golden.releases`.
 
-Each group file holds an ``ORIGINALS`` table. Names and shapes are those of the releases' own training code, which
-each cites; they are not read off the reference's loaders, which would only prove that these agree with themselves.
+Each module holds an ``ORIGINALS`` table. Its functions return the names and shapes of a release's variables for a
+config. Their docstrings cite the release's training code, which these come from. They do not come from the
+reference's loaders: these would only agree with themselves.
 """
 
 import importlib
 
 from tools.golden.originals.original import Original
 
-GROUPS = ("big_transfer", "decoders_and_vision", "encoders")
+GROUPS = (
+    "albert",
+    "bert",
+    "bert_forks",
+    "bert_generation",
+    "big_bird",
+    "big_transfer",
+    "canine",
+    "electra",
+    "funnel",
+    "mesh_tensorflow",
+    "mobilebert",
+    "mobilenet",
+    "openai",
+    "pegasus",
+    "qdqbert",
+    "realm",
+    "tapas",
+    "transformer_xl",
+    "xlnet",
+)
 
 ORIGINALS: dict[str, Original] = {}
 for group in GROUPS:

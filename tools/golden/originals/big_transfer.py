@@ -134,8 +134,12 @@ def outputs(config: Any, path: str) -> tuple[Arrays, Arrays]:
 
 
 BIT = {
-    "embedding_size": 16, "hidden_sizes": [32, 64, 32, 64], "depths": [11, 2, 1, 1], "num_groups": 4, "num_labels": 7,
-}  # fmt: skip
+    "embedding_size": 16,
+    "hidden_sizes": [32, 64, 32, 64],
+    "depths": [11, 2, 1, 1],
+    "num_groups": 4,
+    "num_labels": 7,
+}
 ORIGINALS = {
     f"bit-tf1/{name}": Original(
         BIT, big_transfer, slots=(), counters={}, write=write, load=load, outputs=outputs, prepare=prepare, release=None

@@ -1,4 +1,4 @@
-"""What an original release's tiny checkpoint is: its config, its variables, and how the reference reads it."""
+"""What defines the tiny checkpoint of an original release: its config, its variables, and the reference's way to it."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,19 +16,21 @@ Shape = tuple[int, ...]
 class Original:
     """A release as one PyTorch class reads it. Its key in the table is ``<mapping>/<PyTorch class>[+variant]``.
 
-    ``config`` goes over the defaults of transformers' config class (or ``make_config(config)`` makes the whole),
-    and ``variables(config)`` gives the release's names and shapes for it. ``slots`` are the optimizer's, beside
-    each variable, and ``counters`` its scalars. ``write(directory, arrays)`` puts down files where the release is
-    no TensorFlow checkpoint, and names the one to convert.
-
-    ``load(model, config, path)`` is the reference; left out, the class's own ``load_tf_weights``. ``withheld`` are
-    patterns of variables that it does not get to see, because it fails at them or puts them in the wrong place.
-    ``truth(arrays)`` gives tensors that the reference leaves random or gets wrong, as the release's code has them,
-    and ``why`` says what is wrong with the reference. ``computed`` are parameters of PyTorch that no release has,
-    because they follow from the config; from_pretrained must give them the values that a new model has. ``prepare``
-    makes classes that need a package which is not there. ``release`` is the config that the release itself has
-    where its keys are others; left out, it is ``config`` alone; None, where it has none that serves. ``outputs(config,
-    path)`` gives inputs, and what a program that reads the release itself makes of them.
+    config:    replaces defaults of transformers' config class.
+    variables: returns the release's names and shapes for a config.
+    slots:     of the optimizer, below each variable.
+    counters:  the optimizer's scalars.
+    load:      the reference, called with a model, its config and a path; by default the class's ``load_tf_weights``.
+    write:     writes the files where the release is no TensorFlow checkpoint, and returns the one to convert.
+    withheld:  patterns of variables that the reference must not see: it fails at them, or misplaces them.
+    truth:     returns the tensors that the reference leaves random or gets wrong, as the release's code has them.
+    why:       what is wrong with the reference.
+    computed:  parameters of PyTorch that no release has, because they follow from the config. from_pretrained must
+               give them a new model's values.
+    prepare:   makes classes that need a missing package.
+    release:   the config with the release's keys. Left out, it is ``config``; None says that the release has no config
+               that serves.
+    outputs:   called with the config and a path, returns inputs, and the outputs of a program that runs the release.
     """
 
     config: Mapping[str, Any]
@@ -43,12 +45,10 @@ class Original:
     computed: tuple[str, ...] = ()
     prepare: Callable[[], None] | None = None
     release: Mapping[str, Any] | None = field(default_factory=dict)
-    make_config: Callable[[Mapping[str, Any]], Any] | None = None
     outputs: Callable[[Any, str], tuple[Arrays, Arrays]] | None = None
-    dtypes: Mapping[str, str] = field(default_factory=dict)  # of variables that are no float32, by name
 
 
 def split(key: str) -> tuple[str, str]:
-    """The mapping and the PyTorch class of a key."""
+    """Return the mapping and the PyTorch class of a key."""
     mapping, _, rest = key.partition("/")
     return mapping, rest.partition("+")[0]

@@ -12,7 +12,7 @@ def open_destination(out: str) -> Destination:
 
     Raises UsageError: the URL is not writable.
     """
-    from transcoder.sources.remote.path import is_url
+    from transcoder.sources.remote.locate import is_url
 
     if is_url(out) and not out.startswith("file://"):
         from transcoder.batching.destination.bucket import Bucket

@@ -21,14 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Extent, Location, RangeFile, damaged, read_swapped, truncated
+from transcoder.sources.base import ByteRange, Location, RangeFile, damaged, read_swapped, truncated
 from transcoder.sources.hdf5.file import attribute, opened
 from transcoder.sources.hdf5.probe import probe
 from transcoder.sources.magic import HDF5 as SIGNATURE
-from transcoder.tensors import BY_NAME, BY_NUMPY, MOST_AXES, DType, TensorSpec
+from transcoder.tensors import BY_NAME, BY_NUMPY, MAX_AXES, DType, TensorSpec
 
 DEEPEST = 32
 LARGEST_CHUNK = 1 << 26  # bytes; a band of chunks is held decoded
+COPY_BYTES = 1 << 20  # of a copy of a variable at a time
 MOST_LINKS = 8  # names of one dataset
 INFLATED = 1032  # bytes that deflate can make of one, and no more
 DEFLATE, SHUFFLE, FLETCHER32 = 1, 2, 3
@@ -184,8 +185,8 @@ class HDF5:
         if space.get_simple_extent_type() == h5py.h5s.NULL:
             raise self.refused(where, "an empty dataspace", "an array")
         shape = tuple(int(extent) for extent in space.get_simple_extent_dims())
-        if len(shape) > MOST_AXES:
-            raise self.refused(where, f"{len(shape)} axes", f"at most {MOST_AXES}")
+        if len(shape) > MAX_AXES:
+            raise self.refused(where, f"{len(shape)} axes", f"at most {MAX_AXES}")
         dtype, swap = self._dtype(where, item)
         dataset = Dataset(where, dtype, shape, swap, address)
         properties = item.get_create_plist()
@@ -287,6 +288,16 @@ class HDF5:
         else:
             self._read_stored(dataset, start, buffer)
 
+    def holds(self, dataset: Dataset, start: int, wanted: memoryview) -> bool:
+        """Return whether the dataset's bytes from byte `start` are equal to `wanted`."""
+        scratch = memoryview(bytearray(min(COPY_BYTES, len(wanted))))
+        for at in range(0, len(wanted), COPY_BYTES):
+            piece = scratch[: min(COPY_BYTES, len(wanted) - at)]
+            self.read_into(dataset, start + at, piece)
+            if piece != wanted[at : at + len(piece)]:
+                return False
+        return True
+
     def _read_stored(self, dataset: Dataset, start: int, buffer: memoryview) -> None:
         if dataset.raw is not None:
             buffer[:] = dataset.raw[start : start + len(buffer)]
@@ -296,11 +307,11 @@ class HDF5:
         else:
             self._read_chunks(dataset, start, buffer)
 
-    def extent(self, dataset: Dataset) -> Extent | None:
+    def byte_range(self, dataset: Dataset) -> ByteRange | None:
         """Where the raw bytes lie, if they do so contiguous and little-endian."""
         if dataset.offset is None or dataset.swap:
             return None
-        return Extent(self._file, self._base + dataset.offset)
+        return ByteRange(self._file, self._base + dataset.offset)
 
     def _read_chunks(self, dataset: Dataset, start: int, buffer: memoryview) -> None:
         row = dataset.nbytes // dataset.shape[0]

@@ -5,16 +5,14 @@ from __future__ import annotations
 import io
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 import h5py
 import numpy as np
 
 from transcoder.sources.base import Location, RangeFile
-from transcoder.sources.hdf5.probe import probe
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from transcoder.sources.hdf5.probe import probe  # which imports look_through back: parent and child run one code
+from transcoder.sources.range_io import RangeIO
 
 LOCKING = {"locking": "best-effort"}  # a read-only file system can't lock, and need not
 STRUCTURE = 1 << 20  # bytes of it that stay in memory
@@ -57,7 +55,8 @@ def opened(file: RangeFile, member: tuple[int, int] | None = None) -> h5py.File:
     """HDF5's structure: libhdf5 opens a local file itself; what is remote or within another is read for it."""
     if member is None and isinstance(file.path, Path):
         return keeping_little(h5py.File(file.path, "r", **LOCKING))
-    return keeping_little(h5py.File(Window(file, *(member or (0, file.size))), "r"))
+    start, size = member or (0, file.size)
+    return keeping_little(h5py.File(_as_file(file, start, size), "r"))
 
 
 def keeping_little(file: h5py.File) -> h5py.File:
@@ -72,7 +71,7 @@ def keeping_little(file: h5py.File) -> h5py.File:
 
 def look_through(file: Ranges, size: int) -> None:
     """Have libhdf5 read all of a file's structure that opening it for its datasets does."""
-    root = h5py.File(Window(file, 0, size), "r")
+    root = h5py.File(_as_file(file, 0, size), "r")
     waiting, seen = [root], set()
     while waiting:
         group = waiting.pop()
@@ -127,29 +126,6 @@ class Ranges(Protocol):
     def read_into(self, start: int, buffer: memoryview, what: str) -> None: ...
 
 
-class Window(io.RawIOBase):
-    """A file, or a part of one, as a file object for h5py."""
-
-    def __init__(self, file: Ranges, start: int, size: int) -> None:
-        self._file, self._start, self._size = file, start, size
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer).cast("B")
-        count = max(0, min(len(view), self._size - self._at))
-        self._file.read_into(self._start + self._at, view[:count], "the structure")
-        self._at += count
-        return count
+def _as_file(file: Ranges, start: int, size: int) -> RangeIO:
+    """Return `size` bytes of a file from byte `start` as a file object for h5py."""
+    return RangeIO(lambda at, buffer: file.read_into(start + at, buffer, "the structure"), size)

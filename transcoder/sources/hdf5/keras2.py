@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import h5py
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Closing, Extent, Location, damaged
+from transcoder.sources.base import ByteRange, Closing, Location, damaged
 from transcoder.sources.hdf5.datasets import HDF5, Dataset
 from transcoder.sources.hdf5.file import attribute
 from transcoder.sources.names import below, common_scope, names_by_layer, tidy
@@ -148,16 +148,12 @@ class KerasH5(Closing):
         first, *others = self._copies[name]
         self._hdf5.read_into(first, start, buffer)
         for other in others:
-            scratch = memoryview(bytearray(min(CHUNK, len(buffer))))
-            for at in range(0, len(buffer), CHUNK):
-                piece = scratch[: min(CHUNK, len(buffer) - at)]
-                self._hdf5.read_into(other, start + at, piece)
-                if piece != buffer[at : at + len(piece)]:
-                    found = f"two copies that differ: /{first.path} and /{other.path}"
-                    raise damaged(self.path, name, found, "equal copies of a shared weight")
+            if not self._hdf5.holds(other, start, buffer):
+                found = f"two copies that differ: /{first.path} and /{other.path}"
+                raise damaged(self.path, name, found, "equal copies of a shared weight")
 
-    def extent(self, name: str) -> Extent | None:
-        return self._hdf5.extent(self._copies[name][0])
+    def byte_range(self, name: str) -> ByteRange | None:
+        return self._hdf5.byte_range(self._copies[name][0])
 
     def files(self) -> tuple[Location, ...]:
         return (self.path,)

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from transcoder.sources.base import Closing, Extent, Location, damaged
+from transcoder.sources.base import ByteRange, Closing, Location, damaged
 from transcoder.sources.hdf5.datasets import HDF5, Dataset
 from transcoder.sources.names import stripped
 from transcoder.sources.shard_index import check_shards, read_index
 from transcoder.tensors import TensorSpec
-
-CHUNK = 1 << 20
 
 
 class ShardedH5(Closing):
@@ -57,17 +55,13 @@ class ShardedH5(Closing):
         shard, dataset = self._datasets[name]
         shard.read_into(dataset, start, buffer)
         for other, copy in self._copies.get(name, ()):
-            scratch = memoryview(bytearray(min(CHUNK, len(buffer))))
-            for at in range(0, len(buffer), CHUNK):
-                piece = scratch[: min(CHUNK, len(buffer) - at)]
-                other.read_into(copy, start + at, piece)
-                if piece != buffer[at : at + len(piece)]:
-                    found = f"two copies that differ, in {other.path.name} and {shard.path.name}"
-                    raise damaged(self.path, name, found, "equal copies of a shared weight")
+            if not other.holds(copy, start, buffer):
+                found = f"two copies that differ, in {other.path.name} and {shard.path.name}"
+                raise damaged(self.path, name, found, "equal copies of a shared weight")
 
-    def extent(self, name: str) -> Extent | None:
+    def byte_range(self, name: str) -> ByteRange | None:
         shard, dataset = self._datasets[name]
-        return None if name in self._copies else shard.extent(dataset)
+        return None if name in self._copies else shard.byte_range(dataset)
 
     def _alike(self, name: str, copies: list[tuple[HDF5, Dataset]]) -> None:
         _, last = self._datasets[name]

@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from transcoder.errors import Problem, SourceError, missing
-from transcoder.sources.remote.path import Stat
 from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, redacted, retry_after
+from transcoder.sources.remote.store import Stat
 
 PACKAGES = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs",

@@ -15,9 +15,9 @@ from transcoder.artifacts import CONFIG, WANTED
 from transcoder.errors import Problem, SourceError, TransientSourceError, missing
 from transcoder.files import strictjson
 from transcoder.sources.formats import FORMATS
-from transcoder.sources.remote.path import Stat
 from transcoder.sources.remote.ranges import BLOCK, Blocks, RemoteFile
 from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, redacted, retry_after
+from transcoder.sources.remote.store import Stat
 from transcoder.sources.tf.state import STATE, latest_of
 
 try:

@@ -9,68 +9,19 @@ from __future__ import annotations
 
 import errno
 import fnmatch
-import gc
 import io
 import os
-import re
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
-from os import PathLike
-from pathlib import Path, PurePosixPath
-from typing import TYPE_CHECKING, Protocol
-from urllib.parse import unquote, urlsplit
+from pathlib import PurePosixPath
 
-from transcoder.errors import Problem, SourceError, UsageError
+from transcoder.errors import Problem, SourceError
+from transcoder.sources.range_io import RangeIO
+from transcoder.sources.remote.ranges import Blocks, RemoteFile
+from transcoder.sources.remote.retry import attempt
+from transcoder.sources.remote.store import Stat, Store
 
-if TYPE_CHECKING:
-    from transcoder.sources.remote.ranges import Blocks, RemoteFile
-
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::.*)?://")  # with ::, one file system of fsspec within another
 MOST_ENTRIES = 1000  # of a directory: each file of one is asked for its first bytes
-
-
-@dataclass(frozen=True)
-class Stat:
-    """What a server says of a file or directory; the same `identity` means the same content.
-
-    `head` is how the file begins, as far as it came with the answer.
-    """
-
-    st_size: int
-    is_dir: bool = False
-    identity: tuple[tuple[str, str], ...] = ()
-    head: bytes = b""
-
-
-class Store(Protocol):
-    """A server, or a bucket, or a repository. Keys are paths without a slash at either end."""
-
-    floor: int  # how many levels of a key name the store itself
-    lists_all: bool  # whether a name that is in no listing is nowhere
-
-    def shown(self, key: str) -> str:
-        """The key as a URL without secrets."""
-        ...
-
-    def stat(self, key: str) -> Stat | None:
-        """None where there is nothing. Raises Transient or SourceError."""
-        ...
-
-    def listing(self, key: str) -> dict[str, bool]:
-        """The names in a directory, and whether each is one itself. Raises Transient or SourceError."""
-        ...
-
-    def read(self, key: str, stat: Stat, start: int, buffer: memoryview) -> int:
-        """Fill `buffer` from byte `start`, or as far as the connection holds; returns the count of good bytes.
-
-        Raises Transient or SourceError; SourceError too where the file is not the one of `stat` any more.
-        """
-        ...
-
-    def check(self, key: str, stat: Stat) -> None:
-        """Raises SourceError where the file is not the one of `stat` any more, and `read` might not have noticed."""
-        ...
 
 
 @dataclass(eq=False)
@@ -146,8 +97,6 @@ class RemotePath:
             siblings = self._session.listings.get(self._key.rpartition("/")[0])
             if siblings is not None and self.name not in siblings and self._session.store.lists_all:
                 return None
-            from transcoder.sources.remote.retry import attempt
-
             stats[self._key] = attempt(str(self), lambda: self._session.store.stat(self._key))
         return stats[self._key]
 
@@ -186,8 +135,6 @@ class RemotePath:
     def _names(self) -> dict[str, bool]:
         listings = self._session.listings
         if self._key not in listings:
-            from transcoder.sources.remote.retry import attempt
-
             found = attempt(str(self), lambda: self._session.store.listing(self._key))
             if len(found) > MOST_ENTRIES:
                 raise SourceError(
@@ -207,17 +154,14 @@ class RemotePath:
             stat = self.stat()
             if stat.is_dir:
                 raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self))
-            from transcoder.sources.remote.ranges import RemoteFile
-
             files[self._key] = RemoteFile(str(self), self._key, stat, self._session.store, self._session.blocks)
         return files[self._key]
 
     def open(self, mode: str = "rb") -> io.BufferedReader:
         if mode != "rb":
             raise ValueError("a remote file is read as bytes")
-        from transcoder.sources.remote.ranges import Reading
-
-        return io.BufferedReader(Reading(self.ranges()))
+        file = self.ranges()
+        return io.BufferedReader(RangeIO(lambda start, buffer: file.read_into(start, buffer, None), file.size))
 
     def read_bytes(self) -> bytes:
         file = self.ranges()
@@ -234,67 +178,6 @@ class RemotePath:
             file.check_unchanged()
 
 
-@contextmanager
-def without_collector() -> Iterator[None]:
-    """A block in which no garbage is collected by itself.
-
-    h5py holds its lock while libhdf5 reads through a file object. Were h5py's garbage collected in the thread
-    that fetches for it (fsspec has one), that thread would wait for the lock, and the lock's holder for the thread.
-    """
-    was_on = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_on:
-            gc.enable()
-
-
 def _check_name(name: str) -> None:
     if name in ("", ".", "..") or "/" in name:
         raise ValueError(f"no plain name: {name!r}")
-
-
-def is_url(path: str | PathLike[str] | RemotePath) -> bool:
-    return isinstance(path, str) and URL.match(path) is not None
-
-
-def locate(path: str | PathLike[str] | RemotePath) -> Path | RemotePath:
-    """Where a path or a URL leads. `file://` is a path.
-
-    Raises SourceError: a URL of a kind that is unknown or needs a package that is not installed.
-    """
-    if isinstance(path, RemotePath):
-        return path
-    if not isinstance(path, str) or not is_url(path):
-        return Path(path)
-    scheme = path.partition("://")[0].lower()  # with ::, none of these
-    if scheme == "file":
-        return Path(unquote(urlsplit(path).path))
-    from transcoder.sources.remote.ranges import Blocks
-
-    store: Store
-    if scheme in ("http", "https"):
-        from transcoder.sources.remote.http import HTTP
-
-        store, key = HTTP.at(path)
-    else:
-        from transcoder.sources.remote.filesystem import Filesystem
-
-        store, key = Filesystem.at(path)
-    return RemotePath(Session(store, Blocks()), key)
-
-
-def local_path(path: str | PathLike[str]) -> Path:
-    """A path to write to.
-
-    Raises UsageError for a URL.
-    """
-    if is_url(path):
-        from transcoder.sources.remote.retry import redacted
-
-        raise UsageError(
-            "the output must be local",
-            Problem(redacted(str(path)), "a URL", "a directory of this machine", "convert here, then upload it"),
-        )
-    return Path(path)

@@ -7,16 +7,11 @@ variable that shares one takes it from there.
 
 from __future__ import annotations
 
-import io
 import threading
 from collections import OrderedDict
-from typing import TYPE_CHECKING
 
-from transcoder.sources.remote.path import Stat, Store
 from transcoder.sources.remote.retry import Transient, attempt
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from transcoder.sources.remote.store import Stat, Store
 
 BLOCK = 1 << 15
 KEPT = 512  # blocks of a source's structure, and as many of its chunks: 16 MiB each
@@ -171,31 +166,3 @@ class RemoteFile:
                 raise Transient(f"{done} of the {len(buffer)} bytes from {start} on, then the connection ended")
 
         attempt(self._where, once)
-
-
-class Reading(io.RawIOBase):
-    """A remote file as a file object."""
-
-    def __init__(self, file: RemoteFile) -> None:
-        self._file = file
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence]
-        return self._at
-
-    def tell(self) -> int:
-        return self._at
-
-    def readinto(self, buffer: WriteableBuffer) -> int:
-        view = memoryview(buffer).cast("B")
-        count = max(0, min(len(view), self._file.size - self._at))
-        self._file.read_into(self._at, view[:count], None)
-        self._at += count
-        return count

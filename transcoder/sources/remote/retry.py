@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
-from email.utils import parsedate_to_datetime
 from typing import TypeVar
 
 from transcoder.errors import Problem, SourceError, TransientSourceError
@@ -61,6 +60,8 @@ def retry_after(value: str | None) -> float:
         return 0.0
     if value.strip().isdecimal():
         return float(value)
+    from email.utils import parsedate_to_datetime  # slow to import, and rarely used
+
     try:
         when = parsedate_to_datetime(value)
     except ValueError:

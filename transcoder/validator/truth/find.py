@@ -55,9 +55,9 @@ def parse_truth(kind: str, python: Path | None) -> TruthRequest:
 
     Raises UsageError: there is no truth of this name.
     """
-    for known in TRUTHS:
-        if kind == known:
-            return TruthRequest(known, python)
+    for name in TRUTHS:
+        if kind == name:
+            return TruthRequest(name, python)
     raise UsageError("invalid option value", Problem("truth", repr(kind), f"one of {', '.join(TRUTHS)}", "choose one"))
 
 
