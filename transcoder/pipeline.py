@@ -74,13 +74,9 @@ def prepare(request: Request, output: Path | None = None) -> Iterator[Job]:
             where=renamed.path.name,
             hints=hints_for(renamed.specs, origin.mapping, origin.architecture, values),
         )
-        logger.info(
-            "plan: %d tensors, %d bytes, %d threads, buffers of at most %d bytes",
-            len(plan.entries),
-            plan.nbytes,
-            plan.options.threads,
-            plan.peak_bytes,
-        )
+        options = plan.options
+        counts = (len(plan.entries), plan.nbytes, options.threads, options.memory)
+        logger.info("plan: %d tensors, %d bytes, %d threads, memory limit %d bytes", *counts)
         yield Job(renamed, origin, table, plan)
 
 

@@ -61,7 +61,7 @@ BY_NUMPY = {dtype.numpy: dtype for dtype in DTYPES if dtype.name != "bfloat16"}
 BY_SAFETENSORS = {dtype.safetensors: dtype for dtype in DTYPES}
 LAYOUT_RANK = {dtype.name: rank for rank, dtype in enumerate(DTYPES)}
 
-MOST_AXES = 32  # of any tensor: NumPy's own bound, and far below what makes a product of dimensions slow
+MAX_AXES = 32  # of any tensor: NumPy's own limit, and few enough that a product of dimensions is quick to compute
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,13 @@ def test_every_exit_code_of_an_error_has_a_meaning() -> None:
     assert codes | without_class == set(errors.EXIT_CODES)
 
 
+def test_an_error_that_only_code_distinguishes_has_its_parents_name_in_json() -> None:
+    public = {value.__name__ for value in error_classes()} & {*transcoder.__all__}
+    for kind in (errors.MisfitError, errors.TransientSourceError):
+        shown = kind("summary", errors.Problem("where", "found", "wanted", "remedy")).to_json()["error"]
+        assert shown in public & {parent.__name__ for parent in kind.__mro__}
+
+
 def test_a_documentation_link_names_the_page_and_the_section() -> None:
     assert errors.docs_url("check") == f"{errors.DOCS}/check/"
     assert errors.docs_url("reference/cli", "transcode-plan").endswith("/reference/cli/#transcode-plan")

@@ -69,8 +69,8 @@ def test_a_chain_of_operations_in_any_panels_equals_numpy(
     with (
         source,
         patch.object(budget, "STRIP_BYTES", strip),
-        patch.object(stream, "SMALL_RUN", small),
-        patch.object(stream, "SMALL_GAP", small),
+        patch.object(stream, "SMALL_RUN_BYTES", small),
+        patch.object(stream, "SMALL_GAP_BYTES", small),
     ):
         if local:
             source.store(tmp_path / "data")

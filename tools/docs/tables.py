@@ -8,7 +8,7 @@ from tools.paths import DOCS, PACKAGE
 from transcoder.linter.check import RULES
 from transcoder.mapping import architecture_names, load_mapping, shipped_names
 from transcoder.mapping.library import ORIGINAL
-from transcoder.mapping.proofs import Proof, proofs
+from transcoder.mapping.proofs import MappingProof, proofs
 from transcoder.sources.formats import FORMATS
 
 BEGIN, END = "<!-- table -->\n", "\n<!-- end -->"
@@ -43,7 +43,7 @@ def classes(name: str) -> list[list[str]]:
     known = proofs()
     rows = []
     for architecture in architecture_names(load_mapping(name)):
-        proof = known.get((name, architecture)) or Proof(name, architecture, "", 0)
+        proof = known.get((name, architecture)) or MappingProof(name, architecture, "", 0)
         marks = ["yes" if key in proof.containers and proof.proven else "" for key in PROVEN]
         tensors = str(proof.tensors) if proof.proven else ""
         errors = (number(proof.forward_error), number(proof.reference_forward_error))
@@ -56,7 +56,7 @@ def originals() -> str:
     lines = [row(["mapping", "PyTorch class", "proven", "tensors", "note"]), row(["---"] * 5)]
     for name in (name for name in shipped_names() if name.endswith(ORIGINAL)):
         for architecture in architecture_names(load_mapping(name)):
-            proof = proofs().get((name, architecture)) or Proof(name, architecture, "", 0)
+            proof = proofs().get((name, architecture)) or MappingProof(name, architecture, "", 0)
             verdict = proof.verdict if proof.proven else ""
             lines.append(row([f"`{name}`", architecture, verdict, str(proof.tensors or ""), proof.note]))
     return "\n".join(lines)

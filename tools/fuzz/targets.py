@@ -20,6 +20,7 @@ from tools.paths import GOLDEN, ROOT
 from transcoder.errors import TranscodeError
 from transcoder.files import strictjson
 from transcoder.mapping import architecture_names, expand, library, load_mapping
+from transcoder.mapping.config_values import merge_config
 from transcoder.mapping.expressions import ExpressionError, Value, check, fill, holds, tested_values, value_of
 from transcoder.mapping.lint import lint
 from transcoder.mapping.yamlfile import load
@@ -129,7 +130,7 @@ def _config(data: bytes) -> None:
     config = read_config(_scratch / "config.json")
     rules = load_mapping("roberta")
     names = [name for name in architecture_names(rules) if name in config.architectures] or ["RobertaModel"]
-    expand(rules, names[0], config.over(rules.config))
+    expand(rules, names[0], merge_config(config.values, rules.config, str(config.path)))
     config.for_output("RobertaModel", "roberta", "float32").encode()
 
 

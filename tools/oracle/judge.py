@@ -19,7 +19,7 @@ from typing import TypeAlias
 from tools.golden.tensor_digests import Digests, digests_of, read_digests
 from tools.oracle.run import Seen, Unrun, load_and_run
 from transcoder.errors import TranscodeError
-from transcoder.mapping.proofs import Proof, to_json
+from transcoder.mapping.proofs import MappingProof, to_json
 
 MAX_ERROR = 1e-4  # of an output, relative to its largest value, or to 1 where that is smaller
 MAX_NAMES = 6  # of tensors or problems in a note
@@ -164,14 +164,14 @@ def show(row: Row) -> None:
     print(f"{row.name:<58} {row.verdict:<7} {row.tensors:4} {own:>6} {reference:>6}", row.note, flush=True)
 
 
-def proofs_of(rows: Iterable[Row]) -> list[Proof]:
+def proofs_of(rows: Iterable[Row]) -> list[MappingProof]:
     """Return a proof for each mapping and class. Of variants of a class, the worst verdict counts."""
     variants: dict[tuple[str, str], list[Row]] = defaultdict(list)
     for row in rows:
         mapping, _, architecture = row.name.partition("/")
         variants[mapping.replace("_", "-"), architecture.partition("+")[0]].append(row)
     return [
-        Proof(
+        MappingProof(
             mapping,
             architecture,
             min((row.verdict for row in group), key=VERDICTS.index),

@@ -60,10 +60,10 @@ def prove_again(
 
 def _names(source: Source, directory: Path, receipt: Receipt, mapping: AnyPath | None) -> dict[str, str]:
     """Return the source's names of variables by those of the mapping, which the receipt uses."""
-    rules = load_mapping(mapping if mapping is not None else receipt.mapping.name)
+    candidate = load_mapping(mapping if mapping is not None else receipt.mapping.name)
     config = read_config(directory / CONFIG)
-    _, called = choose([rules], receipt.architecture, config.values, source.specs, str(config.path))
-    return called
+    _, names = choose([candidate], receipt.architecture, config.values, source.specs, str(config.path))
+    return names
 
 
 def _digest(source: Source, name: str) -> str:

@@ -21,11 +21,11 @@ from transcoder.mapping.language import (
 from transcoder.mapping.yamlfile import Node
 from transcoder.tensors import BY_NAME
 
-TOP = ("model_type", "about", "extends", "let", "config", "derive", "parts", "architectures", "prefer", "drop")
-OPS = ("transpose", "reshape", "squeeze", "slice", "concat", "cast", "zero_rows")
-RULE = ("from", "copy", "fill", "to", "shape", "for", "when", "ops", *OPS)
-PART = ("about", "at", "for", "when", "tensors")
-INNER = ("config", "mapping", "architecture", "at", "let")
+TOP_KEYS = ("model_type", "about", "extends", "let", "config", "derive", "parts", "architectures", "prefer", "drop")
+OP_KEYS = ("transpose", "reshape", "squeeze", "slice", "concat", "cast", "zero_rows")
+RULE_KEYS = ("from", "copy", "fill", "to", "shape", "for", "when", "ops", *OP_KEYS)
+PART_KEYS = ("about", "at", "for", "when", "tensors")
+INNER_KEYS = ("config", "mapping", "architecture", "at", "let")
 
 
 @dataclass
@@ -122,7 +122,7 @@ class _Reader:
         return node.value
 
     def file(self, root: Node) -> MappingFile:
-        top = self.table(root, "a mapping file", TOP)
+        top = self.table(root, "a mapping file", TOP_KEYS)
         file = MappingFile()
         for key, node in top.items():
             match key:
@@ -206,7 +206,7 @@ class _Reader:
         return Architecture(tuple(uses), models, let, drops, node.where)
 
     def inner(self, node: Node) -> Inner:
-        table = self.table(node, "a model inside", INNER)
+        table = self.table(node, "a model inside", INNER_KEYS)
         if not table.keys() & {"config", "mapping"}:
             self.wrong(
                 node, "neither config nor mapping", "`config` for its configuration, or `mapping` for its mapping"
@@ -234,7 +234,7 @@ class _Reader:
     def part(self, node: Node) -> tuple[TensorRule, ...]:
         if isinstance(node.value, list):
             node = Node({"tensors": node}, node.where)
-        table = self.table(node, "a part", PART)
+        table = self.table(node, "a part", PART_KEYS)
         at_from, at_to = self.at(table, "from", "/"), self.at(table, "to", ".")
         loops = self.loops(table["for"]) if "for" in table else ()
         when = self.condition(table["when"]) if "when" in table else ()
@@ -250,7 +250,7 @@ class _Reader:
     def rule(
         self, node: Node, at_from: str, at_to: str, loops: tuple[tuple[str, Loop], ...], when: Condition
     ) -> TensorRule | None:
-        table = self.table(node, "a rule", RULE)
+        table = self.table(node, "a rule", RULE_KEYS)
         if "to" not in table or len(table.keys() & {"from", "copy", "fill"}) != 1:
             self.wrong(node, f"the keys {', '.join(table) or 'none'}", "`to`, and one of `from`, `copy` and `fill`")
             return None
@@ -280,7 +280,7 @@ class _Reader:
         return TensorRule(sources, copy, target, ops, shape, loops + inner_loops, when + inner_when, node.where)
 
     def filling(self, rule: Node, table: dict[str, Node]) -> tuple[OpTemplate, ...]:
-        if extra := table.keys() & {"ops", *OPS} - {"cast"}:
+        if extra := table.keys() & {"ops", *OP_KEYS} - {"cast"}:
             self.wrong(rule, f"a fill with {', '.join(sorted(extra))}", "a whole number and its dtype: fill and cast")
         dtype = self.cast(table["cast"]) if "cast" in table else ("float32",)
         if dtype == ("bfloat16",):
@@ -291,7 +291,7 @@ class _Reader:
         return tuple(self.expression(entry, "a dimension") for entry in self.listed(node, "shape"))
 
     def ops(self, rule: Node, table: dict[str, Node]) -> tuple[OpTemplate, ...]:
-        inline = [(key, table[key]) for key in OPS if key in table]
+        inline = [(key, table[key]) for key in OP_KEYS if key in table]
         if len(inline) + ("ops" in table) > 1:
             self.wrong(
                 rule,
@@ -302,7 +302,7 @@ class _Reader:
         if "ops" in table:
             inline = []
             for entry in self.listed(table["ops"], "ops"):
-                single = self.table(entry, "an operation", OPS)
+                single = self.table(entry, "an operation", OP_KEYS)
                 if len(single) != 1:
                     self.wrong(entry, f"{len(single)} operations", "one operation in each item of ops")
                 inline += list(single.items())

@@ -18,7 +18,7 @@ PROVEN = ("equal", "better")
 
 
 @dataclass(frozen=True)
-class Proof:
+class MappingProof:
     """The proof of one PyTorch class under one mapping.
 
     Attributes:
@@ -49,18 +49,18 @@ class Proof:
 
 
 @cache
-def proofs() -> Mapping[tuple[str, str], Proof]:
+def proofs() -> Mapping[tuple[str, str], MappingProof]:
     """Return all proofs by (mapping, PyTorch class)."""
-    found: dict[tuple[str, str], Proof] = {}
+    found: dict[tuple[str, str], MappingProof] = {}
     for name in FILES:
         path = shipped_directory() / name
         for row in json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []:
-            proof = Proof(**{**row, "containers": tuple(row.get("containers", ()))})
+            proof = MappingProof(**{**row, "containers": tuple(row.get("containers", ()))})
             found[proof.mapping, proof.architecture] = proof
     return found
 
 
-def to_json(rows: list[Proof]) -> str:
+def to_json(rows: list[MappingProof]) -> str:
     """Return the text of a file of proofs, one a line."""
     lines = [json.dumps({k: v for k, v in vars(row).items() if v not in (None, (), "")}) for row in rows]
     return "[\n" + ",\n".join(lines) + "\n]\n"

@@ -41,23 +41,22 @@ def recognise(source: Source, request: Request, apart: Iterable[Location] = ()) 
     wanted = request.architecture or next(iter(config.architectures), None)
     mapping, names = mapping_of(source, config, request.mapping, wanted)
     architecture = request.architecture or _only_architecture(config, mapping)
-    origin = Origin(
-        KIND,
-        config,
-        mapping,
-        names,
-        architecture,
-        find_sidecars(config.path.parent, (*source.files(), *apart)),
-        (
-            f"config.json: {config.path}" + (", as requested" if request.config is not None else ""),
-            f"mapping {mapping.name}: "
-            + ("as requested" if request.mapping is not None else f"for model_type {config.model_type!r}"),
-            f"architecture {architecture}: " + ("as requested" if request.architecture is not None else "config.json"),
-        ),
+    sidecars = find_sidecars(config.path.parent, (*source.files(), *apart))
+    notes = _notes(request, config, mapping, architecture)
+    for note in notes:
+        logger.info("origin %s: %s", KIND, note)
+    return Origin(KIND, config, mapping, names, architecture, sidecars, notes)
+
+
+def _notes(request: Request, config: ModelConfig, mapping: Mapping, architecture: str) -> tuple[str, ...]:
+    def why(requested: AnyPath | None, otherwise: str) -> str:
+        return "as requested" if requested is not None else otherwise
+
+    return (
+        f"config.json is {config.path}, {why(request.config, 'beside the weights')}",
+        f"mapping {mapping.name}, {why(request.mapping, f'for model_type {config.model_type!r}')}",
+        f"architecture {architecture}, {why(request.architecture, 'from config.json')}",
     )
-    for note in origin.notes:
-        logger.info("origin %s: %s", origin.kind, note)
-    return origin
 
 
 def config_of(source: Location, path: AnyPath | None) -> ModelConfig:

@@ -1,4 +1,4 @@
-"""config.json: read it, answer what mappings ask of it, and write it for the output with its text otherwise kept."""
+"""config.json: reads it, and writes it for the output with its other values kept."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from pathlib import Path
 from transcoder.errors import PlanError, Problem
 from transcoder.files import strictjson
 from transcoder.files.links import refuse_link
-from transcoder.mapping.config_values import merge_config
-from transcoder.mapping.expressions import Value
 from transcoder.sources.base import Location
 
 LARGEST = 16 << 20
@@ -35,13 +33,6 @@ class ModelConfig:
         if not isinstance(names, list):
             return ()
         return tuple(name.removeprefix("TF") for name in names if isinstance(name, str))
-
-    def over(self, defaults: dict[str, Value]) -> dict[str, Value]:
-        """The values that a mapping may name: those of the file over its defaults.
-
-        Raises PlanError naming each one of another kind.
-        """
-        return merge_config(self.values, defaults, str(self.path))
 
     def for_output(self, architecture: str, model_type: str | None, dtype: str | None) -> str:
         """The text of the output's config.json: `architectures` set, `model_type` where it had none, all else kept.

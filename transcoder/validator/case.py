@@ -14,6 +14,7 @@ from transcoder.artifacts import CONFIG
 from transcoder.errors import PlanError, Problem, TranscodeError, ValidationError, missing
 from transcoder.mapping import Assignment, Table, choose, expand, find_mappings, load_mapping
 from transcoder.mapping import Mapping as ModelMapping
+from transcoder.mapping.config_values import merge_config
 from transcoder.repository.config import ModelConfig, own_config, read_config
 from transcoder.sources.open import Source, open_source
 from transcoder.validator.covered import states_of
@@ -125,7 +126,8 @@ def _choose_table(
     """Return the mapping that fits, the variables' own names by the mapping's names, and the mapping expanded."""
     chosen, names = choose(candidates, architecture, config.values, variables, str(config.path))
     logger.info("validating as %s by mapping %s", architecture, chosen.name)
-    return chosen, names, expand(chosen, architecture, config.over(chosen.config)).preferring(set(names))
+    values = merge_config(config.values, chosen.config, str(config.path))
+    return chosen, names, expand(chosen, architecture, values).preferring(set(names))
 
 
 def _check_directory(directory: Path) -> None:

@@ -29,8 +29,8 @@ from transcoder.writing.transpose import copy_strided
 
 Array = NDArray[np.generic]
 # Two runs are read as one, with what is between them, if that is cheaper than another read:
-SMALL_RUN = 1 << 14  # bytes of a run, if each run is a read
-SMALL_GAP = 1 << 13  # bytes between two runs, if the kernel reads many runs at once
+SMALL_RUN_BYTES = 1 << 14  # bytes of a run, if each run is a read
+SMALL_GAP_BYTES = 1 << 13  # bytes between two runs, if the kernel reads many runs at once
 
 
 class Workspace:
@@ -233,7 +233,7 @@ class Stream:
         run, pitch, first = (op.stop - op.start) * inner, child.shape[op.axis] * inner, op.start * inner
         size = child.dtype.size
         span = self._byte_range(child)
-        near = (pitch - run) * size < SMALL_GAP if span else run * size < SMALL_RUN and _is_direct(child)
+        near = (pitch - run) * size < SMALL_GAP_BYTES if span else run * size < SMALL_RUN_BYTES and _is_direct(child)
         rows_at_once = self._strip // pitch if near else 0
         at = 0
         while at < out.size:

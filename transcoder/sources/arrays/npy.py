@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from transcoder.sources.base import Location, damaged
-from transcoder.tensors import MOST_AXES
+from transcoder.tensors import MAX_AXES
 
 MAGIC = b"\x93NUMPY"
 MAX_HEADER_BYTES = 1 << 16
@@ -57,8 +57,8 @@ def read_header(read: Callable[[int, int], bytes], path: Location, where: str) -
     if not isinstance(fortran_order, bool) or not isinstance(shape, tuple) or not all(map(_is_dimension, shape)):
         found = f"fortran_order {fortran_order!r}, shape {shape!r}"[:200]
         raise damaged(path, where, found, "True or False, and a tuple of integers")
-    if len(shape) > MOST_AXES or math.prod(shape) >= MAX_ELEMENTS:
-        raise damaged(path, where, f"the shape {shape!r}"[:200], f"at most {MOST_AXES} axes, {MAX_ELEMENTS} elements")
+    if len(shape) > MAX_AXES or math.prod(shape) >= MAX_ELEMENTS:
+        raise damaged(path, where, f"the shape {shape!r}"[:200], f"at most {MAX_AXES} axes, {MAX_ELEMENTS} elements")
     return ArrayHeader(descr, fortran_order, shape, 8 + width + length)
 
 

@@ -17,7 +17,7 @@ from transcoder.files import strictjson
 from transcoder.sources.base import ByteRange, Closing, Location, RangeFile, damaged, truncated
 from transcoder.sources.names import stripped
 from transcoder.sources.shard_index import check_shards, read_index
-from transcoder.tensors import BY_SAFETENSORS, MOST_AXES, TensorSpec
+from transcoder.tensors import BY_SAFETENSORS, MAX_AXES, TensorSpec
 
 MAX_HEADER_BYTES = 32_000_000
 
@@ -147,6 +147,6 @@ def _entry(name: str, entry: dict[str, object]) -> tuple[TensorSpec, int, int]:
     numbers = [*shape, *offsets]
     if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 63 for n in numbers):
         raise ValueError(f"{name}: {numbers}")
-    if len(shape) > MOST_AXES or math.prod(shape) >= 1 << 63:
+    if len(shape) > MAX_AXES or math.prod(shape) >= 1 << 63:
         raise ValueError(f"{name}: a shape of {len(shape)} axes that no file can hold")
     return TensorSpec(name, BY_SAFETENSORS[str(entry["dtype"])], tuple(shape)), offsets[0], offsets[1]

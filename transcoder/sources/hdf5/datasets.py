@@ -26,7 +26,7 @@ from transcoder.sources.hdf5.file import open_hdf5, read_attribute
 from transcoder.sources.hdf5.fletcher32 import fletcher32
 from transcoder.sources.hdf5.probe import probe
 from transcoder.sources.magic import HDF5 as SIGNATURE
-from transcoder.tensors import BY_NAME, BY_NUMPY, MOST_AXES, DType, TensorSpec
+from transcoder.tensors import BY_NAME, BY_NUMPY, MAX_AXES, DType, TensorSpec
 
 MAX_GROUP_DEPTH = 32
 MAX_BAND_BYTES = 1 << 26  # decoded bytes of a chunk or a band: one band stays in memory
@@ -196,8 +196,8 @@ class HDF5:
         if space.get_simple_extent_type() == h5py.h5s.NULL:
             raise self.refused(where, "an empty dataspace", "an array")
         shape = tuple(int(size) for size in space.get_simple_extent_dims())
-        if len(shape) > MOST_AXES:
-            raise self.refused(where, f"{len(shape)} dimensions", f"at most {MOST_AXES}")
+        if len(shape) > MAX_AXES:
+            raise self.refused(where, f"{len(shape)} dimensions", f"at most {MAX_AXES}")
         dtype, swap = self._dtype(where, item)
         dataset = Dataset(where, dtype, shape, swap, address)
         properties = item.get_create_plist()

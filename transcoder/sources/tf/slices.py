@@ -14,7 +14,7 @@ from typing import TypeAlias
 import numpy as np
 
 from transcoder.sources.tf.wire import WireError, as_bytes, as_int, fields
-from transcoder.tensors import MOST_AXES
+from transcoder.tensors import MAX_AXES
 
 MAX_PARTS = 1024
 
@@ -36,8 +36,8 @@ def tensor_shape(message: bytes) -> tuple[int, ...]:
             if size < 0:
                 raise WireError(f"a dimension of {size}")
             shape.append(size)
-            if len(shape) > MOST_AXES:
-                raise WireError(f"a shape of more than {MOST_AXES} dimensions")
+            if len(shape) > MAX_AXES:
+                raise WireError(f"a shape of more than {MAX_AXES} dimensions")
     return tuple(shape)
 
 
@@ -49,8 +49,8 @@ def slice_box(message: bytes) -> Box:
             values = {n: as_int(v) for n, v in fields(as_bytes(field))}
             starts.append(values.get(1, 0))
             lengths.append(values.get(2, -1))
-            if len(starts) > MOST_AXES:
-                raise WireError(f"a slice of more than {MOST_AXES} axes")
+            if len(starts) > MAX_AXES:
+                raise WireError(f"a slice of more than {MAX_AXES} axes")
     return tuple(starts), tuple(lengths)
 
 
