@@ -69,7 +69,14 @@ def _cut(text: str) -> str:
 
 @dataclass(frozen=True)
 class Problem:
-    """One fault, in the four parts that a user needs."""
+    """One fault, in the four parts that a user needs.
+
+    Attributes:
+        where: The file, option, variable or key.
+        found: The actual value.
+        wanted: What would be accepted.
+        remedy: One thing to do next.
+    """
 
     where: str
     found: str
@@ -77,6 +84,7 @@ class Problem:
     remedy: str
 
     def render(self) -> str:
+        """Return the problem as text, one part a line."""
         return f"  {self.where}\n    found:  {self.found}\n    wanted: {self.wanted}\n    remedy: {self.remedy}"
 
     def cut(self) -> Problem:
@@ -106,6 +114,7 @@ class TranscodeError(Exception):
         return self.render()
 
     def render(self) -> str:
+        """Return the summary and every problem as text for a terminal."""
         return printable(self._render())
 
     def _render(self) -> str:
@@ -120,6 +129,7 @@ class TranscodeError(Exception):
         return "\n".join(lines)
 
     def to_json(self) -> dict[str, object]:
+        """Return the object that commands print with `--json`."""
         return {
             "error": self.json_name or type(self).__name__,
             "exit_code": self.exit_code,

@@ -1,6 +1,7 @@
-"""What can happen to a tensor between its source and its target: frozen operations that infer shapes.
+"""The operations between a source variable and a target tensor: frozen data that infers shapes.
 
-Decides which shapes are legal; touches no bytes (write.py does, and validator/ again in its own way).
+Decides which shapes are legal. Touches no bytes: writing/stream.py and writing/casting.py apply the operations, and
+validator/recompute.py applies them again with code of its own.
 """
 
 from __future__ import annotations
@@ -14,13 +15,13 @@ from transcoder.tensors import BY_NAME, DType
 Spec: TypeAlias = tuple[DType, tuple[int, ...]]
 
 
-class IllegalOp(ValueError):  # noqa: N818  (reads as what it is)
-    """An operation that does not fit the tensor it is given."""
+class IllegalOp(ValueError):  # noqa: N818  (a name for the operation, not for the failure)
+    """An operation that does not fit its input."""
 
 
 @dataclass(frozen=True)
 class Transpose:
-    """Axis j of the result is axis perm[j] of the input, as numpy.transpose has it."""
+    """Permute the axes: axis j of the result is axis perm[j] of the input, as in numpy.transpose."""
 
     perm: tuple[int, ...]
 
@@ -30,7 +31,7 @@ class Transpose:
 
 @dataclass(frozen=True)
 class Reshape:
-    """The same elements in C order under another shape; an extent of -1 is what the others leave."""
+    """Give the elements, in C order, another shape. A dimension of -1 is inferred from the others."""
 
     shape: tuple[int, ...]
 
@@ -40,7 +41,7 @@ class Reshape:
 
 @dataclass(frozen=True)
 class Squeeze:
-    """Axes of extent 1 taken away."""
+    """Remove axes of dimension 1."""
 
     axes: tuple[int, ...]
 
@@ -50,12 +51,15 @@ class Squeeze:
 
 @dataclass(frozen=True)
 class Slice:
-    """Elements start to stop - 1 along an axis."""
+    """Take elements start to stop - 1 along an axis.
+
+    `rest` is the reason why the elements from `stop` on are dropped. Without it, other slices must take them.
+    """
 
     axis: int
     start: int
     stop: int
-    rest: str = ""  # why what is behind `stop` is dropped; without, other slices must take it
+    rest: str = ""
 
     def __str__(self) -> str:
         return f"slice[axis {self.axis}, {self.start}:{self.stop}]"
@@ -63,7 +67,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Concat:
-    """Several tensors put behind one another along an axis. What stands before it is done to each."""
+    """Join several tensors along an axis. Earlier operations apply to each of them."""
 
     axis: int
 
@@ -73,7 +77,7 @@ class Concat:
 
 @dataclass(frozen=True)
 class Cast:
-    """Another dtype, rounded to nearest even."""
+    """Convert to another dtype, rounding to nearest even."""
 
     dtype: str
 
@@ -83,7 +87,7 @@ class Cast:
 
 @dataclass(frozen=True)
 class ZeroRows:
-    """Zeros in rows start to stop - 1, all else as it is."""
+    """Set rows start to stop - 1 to zero."""
 
     start: int
     stop: int
@@ -94,7 +98,7 @@ class ZeroRows:
 
 @dataclass(frozen=True)
 class Fill:
-    """A tensor of one value, made of nothing."""
+    """Make a tensor of one value, without an input."""
 
     value: int
     dtype: str
@@ -108,9 +112,9 @@ Op: TypeAlias = Transpose | Reshape | Squeeze | Slice | Concat | Cast | ZeroRows
 
 
 def infer(op: Op, inputs: tuple[Spec, ...]) -> tuple[Spec, ...]:
-    """The specs after an operation: one per input, but a single one after Concat and Fill.
+    """Return the specs after an operation: one per input, except a single one after Concat and Fill.
 
-    Raises IllegalOp: the operation does not fit, with the shape it met.
+    Raises IllegalOp naming the operation and the shape.
     """
     if isinstance(op, Concat):
         return (_concat(op, inputs),)
@@ -120,7 +124,7 @@ def infer(op: Op, inputs: tuple[Spec, ...]) -> tuple[Spec, ...]:
 
 
 def infer_all(ops: tuple[Op, ...], inputs: tuple[Spec, ...]) -> Spec:
-    """The one spec that a chain of operations ends in."""
+    """Return the one spec after a chain of operations. Raises IllegalOp."""
     for op in ops:
         inputs = infer(op, inputs)
     if len(inputs) != 1:
@@ -143,16 +147,16 @@ def _shape(op: Op, shape: tuple[int, ...]) -> tuple[int, ...]:
                 raise IllegalOp(f"{op} on {list(shape)}")
             return tuple(shape[axis] for axis in perm)
         case Reshape(target):
-            rest = math.prod(extent for extent in target if extent != -1)
-            if target.count(-1) == 1 and rest > 0:
-                target = tuple(math.prod(shape) // rest if extent == -1 else extent for extent in target)
+            known = math.prod(size for size in target if size != -1)
+            if target.count(-1) == 1 and known > 0:
+                target = tuple(math.prod(shape) // known if size == -1 else size for size in target)
             if math.prod(target) != math.prod(shape):
                 raise IllegalOp(f"{op} on {list(shape)}")
             return target
         case Squeeze(axes):
             if any(not 0 <= axis < len(shape) or shape[axis] != 1 for axis in axes):
                 raise IllegalOp(f"{op} on {list(shape)}")
-            return tuple(extent for axis, extent in enumerate(shape) if axis not in axes)
+            return tuple(size for axis, size in enumerate(shape) if axis not in axes)
         case Slice(axis, start, stop, _):
             if not 0 <= axis < len(shape) or not 0 <= start < stop <= shape[axis]:
                 raise IllegalOp(f"{op} on {list(shape)}")
@@ -177,5 +181,5 @@ def _concat(op: Concat, inputs: tuple[Spec, ...]) -> Spec:
     )
     if not fits:
         raise IllegalOp(f"{op} on " + ", ".join(f"{d} {list(s)}" for d, s in inputs))
-    extent = sum(shape[op.axis] for _, shape in inputs)
-    return dtype, (*first[: op.axis], extent, *first[op.axis + 1 :])
+    size = sum(shape[op.axis] for _, shape in inputs)
+    return dtype, (*first[: op.axis], size, *first[op.axis + 1 :])

@@ -1,4 +1,4 @@
-"""The options of a conversion: their defaults, how their values are read, and the request that carries them."""
+"""The options of a conversion: their defaults, how their values are parsed, and the request that carries them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ AnyPath: TypeAlias = str | PathLike[str]
 
 DTYPES = ("keep", "float32", "float16", "bfloat16")
 MAX_SHARD_SIZE = "5GB"
-MEMORY = "32MB"  # more gains little from here on, see docs/benchmarks.md
+MEMORY = "32MB"  # a larger limit gains little: see docs/benchmarks.md
 PAGE_CACHE = ("keep", "drop")
 
 MIN_MEMORY_BYTES = 1_000_000
@@ -34,7 +34,15 @@ for _power, _letter in enumerate("KMGT", 1):
 
 @dataclass(frozen=True)
 class Options:
-    """How to convert. Sizes are in bytes. `memory` bounds the process above its start."""
+    """How to convert.
+
+    Attributes:
+        dtype: "keep", or the dtype to which floating tensors are cast.
+        max_shard_size: The maximum size of the tensors in one file, in bytes.
+        memory: The limit of the process's memory above its start, in bytes.
+        threads: The number of threads.
+        page_cache: "keep", or "drop" to evict files from the page cache as they are read and written.
+    """
 
     dtype: str
     max_shard_size: int
@@ -49,7 +57,16 @@ class Options:
 
 @dataclass(frozen=True)
 class Request:
-    """What a user asks for: a source, what to use in place of what is found beside it, and how to convert it."""
+    """What a user asks for. A None takes what is found beside the weights.
+
+    Attributes:
+        source: The checkpoint.
+        options: How to convert.
+        config: The config.json of the model.
+        mapping: A mapping file, or the name of a shipped mapping.
+        architecture: The PyTorch class.
+        contain: Whether a separate process inspects HDF5 files first; None for remote sources only.
+    """
 
     source: Location
     options: Options
@@ -67,23 +84,23 @@ def parse_options(
     threads: int | None = None,
     page_cache: str = "keep",
 ) -> Options:
-    """Read the values that a user gave.
+    """Parse the values that a user gave, as `convert` describes them.
 
-    Raises UsageError with every one that is wrong.
+    Raises UsageError with every invalid value.
     """
     problems: list[Problem] = []
     if dtype not in DTYPES:
-        problems.append(Problem("dtype", repr(dtype), f"one of {', '.join(DTYPES)}", "pick one"))
+        problems.append(Problem("dtype", repr(dtype), f"one of {', '.join(DTYPES)}", "choose one"))
     shard = _size("max_shard_size", max_shard_size, 1, problems)
     limit = _size("memory", memory, MIN_MEMORY_BYTES, problems)
     if threads is None:
         threads = max(1, min(MAX_THREADS, available_cores(), limit // THREAD_BYTES))
     if threads < 1:
-        problems.append(Problem("threads", str(threads), "at least 1", "leave it out to use the machine's cores"))
+        problems.append(Problem("threads", str(threads), "at least 1", "omit it to use the number of cores"))
     if page_cache not in PAGE_CACHE:
-        problems.append(Problem("page_cache", repr(page_cache), f"one of {', '.join(PAGE_CACHE)}", "pick one"))
+        problems.append(Problem("page_cache", repr(page_cache), f"one of {', '.join(PAGE_CACHE)}", "choose one"))
     if problems:
-        raise UsageError("an option's value can't be used", problems)
+        raise UsageError("invalid option value", problems)
     return Options(dtype, shard, limit, min(threads, limit // MIN_MEMORY_BYTES), page_cache)
 
 
@@ -93,14 +110,14 @@ def available_cores() -> int:
 
 
 def parse_size(name: str, value: str | int) -> int:
-    """Read a size in bytes: a number, or text such as "5GB".
+    """Return a size in bytes, given as a number or as text such as "5GB". `name` is that of the option.
 
     Raises UsageError.
     """
     problems: list[Problem] = []
     size = _size(name, value, 1, problems)
     if problems:
-        raise UsageError("an option's value can't be used", problems)
+        raise UsageError("invalid option value", problems)
     return size
 
 
@@ -112,7 +129,9 @@ def _size(name: str, value: str | int, minimum: int, problems: list[Problem]) ->
         return minimum
     number = float(match[1]) * unit
     if not minimum <= number < MAX_SIZE_BYTES:
-        wanted = f"at least {minimum} bytes" if number < minimum else "a size that a machine can have"
-        problems.append(Problem(name, repr(value), wanted, "give more" if number < minimum else "give less"))
+        wanted = f"at least {minimum} bytes" if number < minimum else f"less than {MAX_SIZE_BYTES} bytes"
+        problems.append(
+            Problem(name, repr(value), wanted, "pass a larger size" if number < minimum else "pass a smaller size")
+        )
         return minimum
     return int(number)

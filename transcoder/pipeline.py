@@ -1,4 +1,4 @@
-"""The pipeline: source + mapping + config.json -> plan -> output directory with its receipt."""
+"""Runs a conversion: opens the source, recognises its origin, plans, writes, and makes the receipt."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from transcoder.receipt import DroppedRecord, FileRecord, MappingRecord, Receipt
 from transcoder.sources.open import Source, check_unchanged, open_source
 from transcoder.sources.remote.locate import local_path, locate
 from transcoder.sources.renamed import Renamed
-from transcoder.writing.directory import check_free, check_paths, places, staged
+from transcoder.writing.directory import check_free, check_paths, output_paths, staged
 from transcoder.writing.shards import Written, write_shards
 
 logger = logging.getLogger(__name__)
@@ -62,7 +62,7 @@ def prepare(request: Request, output: Path | None = None) -> Iterator[Job]:
         PlanError: config.json is missing or unusable, or it and the variables do not fit together.
     """
     with open_source(request.source, contain=request.contain) as source:
-        origin = recognise(source, request, places(output) if output is not None else ())
+        origin = recognise(source, request, output_paths(output) if output is not None else ())
         renamed = Renamed(source, origin.names)
         values = merge_config(origin.config.values, origin.mapping.config, str(origin.config.path))
         table = expand(origin.mapping, origin.architecture, values)
@@ -87,19 +87,40 @@ def prepare(request: Request, output: Path | None = None) -> Iterator[Job]:
 def plan(
     source: AnyPath,
     *,
+    config: AnyPath | None = None,
     mapping: AnyPath | None = None,
     architecture: str | None = None,
-    config: AnyPath | None = None,
-    max_shard_size: str | int = MAX_SHARD_SIZE,
+    contain: bool | None = None,
     dtype: str = "keep",
+    max_shard_size: str | int = MAX_SHARD_SIZE,
     memory: str | int = MEMORY,
     threads: int | None = None,
-    contain: bool | None = None,
     page_cache: str = "keep",
 ) -> Plan:
-    """What `convert` would do with the same arguments. Writes nothing.
+    """Return what `convert` would do with the same arguments. Writes nothing.
 
-    Raises TranscodeError: the first step that fails, with all of its problems.
+    Args:
+        source: The checkpoint: a file, a directory or a checkpoint prefix, or the URL of one.
+        config: The config.json of the model. Default: the one beside the weights.
+        mapping: A mapping file, or the name of a shipped mapping. Default: the shipped mapping for the model_type of
+            config.json.
+        architecture: The PyTorch class. Default: the one that config.json names.
+        contain: Whether a separate process inspects HDF5 files first, in case libhdf5 crashes. Default: for remote
+            sources only.
+        dtype: "keep", or the dtype to which floating tensors are cast: "float32", "float16" or "bfloat16".
+        max_shard_size: The maximum size of the tensors in one file, in bytes or as text such as "5GB".
+        memory: The limit of all threads' buffers together, in bytes or as text such as "32MB".
+        threads: The number of threads. Default: the number of cores, at most 4, and one for each 10 MB of `memory`.
+        page_cache: "keep", or "drop" to evict files from the page cache as they are read and written.
+
+    Returns:
+        The plan: every tensor with its recipe and place, every file, and every variable that is dropped.
+
+    Raises:
+        UsageError: An option's value is invalid.
+        SourceError: The checkpoint can't be found or read.
+        MappingError: No mapping fits, or it is wrong.
+        PlanError: config.json is missing or unusable, or it and the variables do not fit together.
     """
     options = parse_options(
         dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads, page_cache=page_cache
@@ -112,30 +133,51 @@ def convert(
     source: AnyPath,
     output: AnyPath,
     *,
+    config: AnyPath | None = None,
     mapping: AnyPath | None = None,
     architecture: str | None = None,
-    config: AnyPath | None = None,
-    max_shard_size: str | int = MAX_SHARD_SIZE,
+    contain: bool | None = None,
     dtype: str = "keep",
+    max_shard_size: str | int = MAX_SHARD_SIZE,
     memory: str | int = MEMORY,
     threads: int | None = None,
     page_cache: str = "keep",
     force: bool = False,
-    contain: bool | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Receipt:
     """Convert a TensorFlow checkpoint into a directory that PyTorch's from_pretrained loads.
 
-    `source` is a file, a directory or a checkpoint prefix, or the URL of one; `mapping` a file or a shipped
-    mapping's name; `architecture` a PyTorch class name, by default the one of config.json. Sizes are bytes or
-    text such as "5GB"; `memory` bounds what all `threads` take together, whatever the model's size. `dtype` "keep"
-    leaves every tensor as it is; another one casts the floating tensors. `page_cache` "drop" rids the system's page
-    cache of the files as they are read and written, for the sake of other programs. With `force`, files in
-    `output` that are not ours stay unless ours have the same name. `contain` is for what you do not trust: see
-    `open_source`. `progress` is called with (bytes written since the last call, bytes in all).
+    The output appears whole or not at all. Equal input and options give equal bytes, for every number of threads.
 
-    `output` appears whole or not at all, and holds equal bytes for equal input and options.
-    Raises TranscodeError: nothing was written then.
+    Args:
+        source: The checkpoint: a file, a directory or a checkpoint prefix, or the URL of one.
+        output: The directory to write. It must not exist, or contain only unchanged files of a conversion.
+        config: The config.json of the model. Default: the one beside the weights.
+        mapping: A mapping file, or the name of a shipped mapping. Default: the shipped mapping for the model_type of
+            config.json.
+        architecture: The PyTorch class. Default: the one that config.json names.
+        contain: Whether a separate process inspects HDF5 files first, in case libhdf5 crashes. Default: for remote
+            sources only.
+        dtype: "keep", or the dtype to which floating tensors are cast: "float32", "float16" or "bfloat16".
+        max_shard_size: The maximum size of the tensors in one file, in bytes or as text such as "5GB". A larger tensor
+            has a file of its own.
+        memory: The limit of all threads' buffers together, in bytes or as text such as "32MB". It does not depend on
+            the size of the model.
+        threads: The number of threads. Default: the number of cores, at most 4, and one for each 10 MB of `memory`.
+        page_cache: "keep", or "drop" to evict files from the page cache as they are read and written.
+        force: Whether `output` may contain other files. They are kept, unless a new file has the same name.
+        progress: Called as `progress(count, total)`: bytes written since the last call, bytes in all. Calls come from
+            any thread.
+
+    Returns:
+        The receipt: what was read, done and written, as in `output`/transcode.json.
+
+    Raises:
+        UsageError: An option's value is invalid, or the output would replace the source.
+        SourceError: The checkpoint can't be found or read, or is damaged.
+        MappingError: No mapping fits, or it is wrong.
+        PlanError: config.json is missing or unusable, or it and the variables do not fit together.
+        WriteError: The output path is already taken, or can't be written. Nothing is left under its name.
     """
     options = parse_options(
         dtype=dtype, max_shard_size=max_shard_size, memory=memory, threads=threads, page_cache=page_cache
@@ -146,34 +188,13 @@ def convert(
         check_paths(where, out)
     check_free(out, force=force)
     with prepare(Request(where, options, config, mapping, architecture, contain), out) as job:
-        files = small_files(job)
-        with staged(out, force=force, needed=room_for(job, files)) as stage:
-            return fill(job, files, stage, progress)
+        files = make_small_files(job)
+        with staged(out, force=force, needed=output_bytes(job, files)) as stage:
+            return write_output(job, files, stage, progress)
 
 
-def room_for(job: Job, files: dict[str, bytes]) -> int:
-    """Bytes that the output takes, without its receipt."""
-    return sum(shard.size for shard in job.plan.shards) + sum(len(data) for data in files.values())
-
-
-def fill(job: Job, files: dict[str, bytes], stage: Path, progress: Callable[[int, int], None] | None = None) -> Receipt:
-    """Write the weights, the `files` of `small_files` and the receipt into an empty directory; returns the receipt.
-
-    Raises SourceError or WriteError.
-    """
-    total = job.plan.nbytes
-    report = None if progress is None else (lambda count: progress(count, total))
-    written = write_shards(job.plan, job.source, stage, report)
-    check_unchanged(job.source)
-    for name, data in files.items():
-        write_new(stage / name, data)
-    receipt = _receipt(job, written, files)
-    write_new(stage / RECEIPT, receipt.encoded())
-    return receipt
-
-
-def small_files(job: Job) -> dict[str, bytes]:
-    """Everything of the output but the weights and the receipt, by name.
+def make_small_files(job: Job) -> dict[str, bytes]:
+    """Return each file of the output by name, except the weights and the receipt.
 
     Raises PlanError: a file beside the weights can't be read.
     """
@@ -187,16 +208,35 @@ def small_files(job: Job) -> dict[str, bytes]:
         try:
             files[path.name] = path.read_bytes()
         except OSError as error:
+            reason = error.strerror or str(error)
             raise PlanError(
                 "a file beside the weights can't be read",
-                Problem(
-                    str(path),
-                    error.strerror or str(error),
-                    "a readable file",
-                    "mend its permissions or remove it",
-                ),
+                Problem(str(path), reason, "a readable file", "fix its permissions or remove it"),
             ) from error
     return files
+
+
+def output_bytes(job: Job, files: dict[str, bytes]) -> int:
+    """Return the size of the output without its receipt, in bytes."""
+    return sum(shard.size for shard in job.plan.shards) + sum(len(data) for data in files.values())
+
+
+def write_output(
+    job: Job, files: dict[str, bytes], stage: Path, progress: Callable[[int, int], None] | None = None
+) -> Receipt:
+    """Write the weights, the small files and the receipt into an empty directory.
+
+    Raises SourceError or WriteError.
+    """
+    total = job.plan.nbytes
+    report = None if progress is None else (lambda count: progress(count, total))
+    written = write_shards(job.plan, job.source, stage, report)
+    check_unchanged(job.source)
+    for name, data in files.items():
+        write_new(stage / name, data)
+    receipt = _receipt(job, written, files)
+    write_new(stage / RECEIPT, receipt.encoded())
+    return receipt
 
 
 def _receipt(job: Job, written: Written, files: dict[str, bytes]) -> Receipt:

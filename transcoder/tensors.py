@@ -1,4 +1,4 @@
-"""The dtype table and TensorSpec: the only place that knows names, sizes and codes of dtypes. Never does I/O."""
+"""The table of dtypes, with their names, sizes and codes in every format, and TensorSpec. Does no I/O."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from dataclasses import dataclass
 class DType:
     """One element type under all its names.
 
-    `numpy` is the little-endian storage type; bfloat16, which NumPy lacks, is carried as its 16 raw bits.
-    `tf` is the code in tensorflow/core/framework/types.proto, `safetensors` the name in a header.
+    `numpy` is the little-endian storage type. NumPy lacks bfloat16, so its 16 bits are stored as an integer. `tf` is
+    the code in tensorflow/core/framework/types.proto, `safetensors` the name in a header.
     """
 
     name: str
@@ -26,7 +26,7 @@ class DType:
 
     @property
     def word(self) -> int:
-        """Bytes of one number, which byte order turns; a complex element is two."""
+        """Bytes of one number, the unit of byte order. A complex element is two numbers."""
         return self.size // 2 if self.name == "complex64" else self.size
 
     @property
@@ -37,7 +37,7 @@ class DType:
         return self.name
 
 
-# In the order of the Rust enum `safetensors::Dtype`: the library lays tensors out by it, last first.
+# In the order of the Rust enum `safetensors::Dtype`. The library orders tensors by it, last first.
 DTYPES = (
     DType("bool", "|b1", "BOOL", 10),
     DType("uint8", "|u1", "U8", 4),
@@ -61,12 +61,18 @@ BY_NUMPY = {dtype.numpy: dtype for dtype in DTYPES if dtype.name != "bfloat16"}
 BY_SAFETENSORS = {dtype.safetensors: dtype for dtype in DTYPES}
 LAYOUT_RANK = {dtype.name: rank for rank, dtype in enumerate(DTYPES)}
 
-MOST_AXES = 32  # of any tensor: NumPy's own bound, and far below what makes a product of extents dear
+MOST_AXES = 32  # of any tensor: NumPy's own bound, and far below what makes a product of dimensions slow
 
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """Name, dtype and shape of a tensor: all that planning needs of it."""
+    """Name, dtype and shape of a variable or a tensor: all that planning needs.
+
+    Attributes:
+        name: Its name.
+        dtype: Its element type.
+        shape: Its dimensions, in elements.
+    """
 
     name: str
     dtype: DType
@@ -74,10 +80,12 @@ class TensorSpec:
 
     @property
     def elements(self) -> int:
+        """The number of elements."""
         return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
+        """The size of all elements in bytes."""
         return self.elements * self.dtype.size
 
     def __str__(self) -> str:
@@ -85,7 +93,7 @@ class TensorSpec:
 
 
 def format_bytes(count: float) -> str:
-    """Bytes for people, in the decimal units in which disks and the Hub count: 1.5 GB."""
+    """Return a number of bytes as text, in the decimal units of disks and the Hub: 1.5 GB."""
     for unit in ("B", "kB", "MB", "GB"):
         if count < 1000:
             return f"{count:.0f} {unit}" if unit == "B" else f"{count:.3g} {unit}"

@@ -18,12 +18,8 @@ from tests.support.web import Hub, hub
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[Any]:
-    import s3fs
-
-    s3fs.S3FileSystem.clear_instance_cache()  # it knows the server of another test file
     with serving() as bucket:
         yield bucket.client
-    s3fs.S3FileSystem.clear_instance_cache()
 
 
 def put(client: Any, directory: Path, prefix: str) -> None:

@@ -151,6 +151,7 @@ def test_more_proof_than_was_given_is_asked_for_anew(three: Path, tmp_path: Path
     assert set(states(transcode("batch", three, out, "--json", "--validate", "none")).values()) == {"skipped"}
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(("level", "proven"), [("load", ["weights", "load"]), ("all", ["weights", "load", "forward"])])
 def test_every_level_can_be_asked_of_a_batch(
     level: str, proven: list[str], three: Path, tmp_path: Path, transcode: Transcode, request: pytest.FixtureRequest

@@ -88,6 +88,7 @@ def test_convert_says_what_it_made_and_its_json_is_the_receipt(transcode: Transc
     assert machine.json == json.loads((tmp_path / "other" / "transcode.json").read_text())
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("level", ["weights", "load", "forward", "all"])
 def test_validate_shows_its_verdict(level: str, transcode: Transcode, output: Callable[[str], Path]) -> None:
     out = output("roberta-model")

@@ -15,6 +15,7 @@ PACKAGE = Path(transcoder.__file__).parent
 MODEL = GOLDEN / "roberta-model"
 
 
+@pytest.mark.torch
 def test_all_public_names_are_there() -> None:
     for name in transcoder.__all__:
         assert getattr(transcoder, name) is not None
@@ -32,6 +33,7 @@ def test_public_names_are_those_that_the_type_checker_sees() -> None:
     assert seen | {"__version__"} == set(transcoder.__all__)
 
 
+@pytest.mark.torch
 def test_the_python_calls_do_what_the_commands_do(tmp_path: Path, transcode: Transcode) -> None:
     with transcoder.open_source(MODEL) as opened:
         assert {v["name"] for v in transcode("inspect", MODEL, "--json").json["variables"]} == set(opened.specs)

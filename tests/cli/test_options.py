@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import logging
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -98,9 +96,9 @@ def logged(monkeypatch: pytest.MonkeyPatch) -> None:
     real = opening.open_source
 
     def logging_open(*arguments: object, **options: object) -> object:
-        LOGGER.warning("a retry")
-        LOGGER.info("container keras-h5: \x1b[31m")
-        LOGGER.debug("a detail")
+        LOGGER.warning("test: a retry")
+        LOGGER.info("test: container \x1b[31m")
+        LOGGER.debug("test: a detail")
         return real(*arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(opening, "open_source", logging_open)
@@ -123,11 +121,11 @@ def test_verbose_counts_before_and_after_the_command(
     words: tuple[object, ...], levels: list[str], transcode: Transcode
 ) -> None:
     seen = transcode(*words, "--json")
-    lines = seen.err.splitlines()
+    lines = [line for line in seen.err.splitlines() if ": test: " in line]
     assert [line.partition(": ")[0] for line in lines] == levels
     assert seen.json["kind"] == "keras-h5"  # stdout is JSON and nothing else
     if levels:
-        assert lines[1] == r"info: container keras-h5: \x1b[31m"
+        assert lines[1] == r"info: test: container \x1b[31m"
     # The next run is silent again.
     assert transcode("inspect", MODEL, "--json").err == ""
     assert not [h for h in logging.getLogger("transcoder").handlers if isinstance(h, logs.StderrHandler)]
@@ -200,32 +198,6 @@ def test_completion_prints_the_script_of_a_shell(shell: str, transcode: Transcod
     assert "_TRANSCODE_COMPLETE" in script.out
     assert machine.json["shell"] == shell
     assert machine.json["script"].strip() == script.out.strip()
-
-
-def test_bash_completes_a_command_with_the_printed_script(transcode: Transcode, tmp_path: Path) -> None:
-    bash, command = shutil.which("bash"), shutil.which("transcode", path=str(Path(sys.executable).parent))
-    if bash is None:
-        pytest.skip("no bash here")
-    assert command is not None, "the package is not installed beside this interpreter"
-    script = tmp_path / "transcode.bash"
-    script.write_text(transcode("completion", "bash").out, encoding="utf-8")
-    lines = f"""
-        source {script}
-        COMP_WORDS=(transcode con)
-        COMP_CWORD=1
-        _transcode_completion transcode con transcode
-        echo "${{COMPREPLY[@]}}"
-    """
-    path = f"{Path(command).parent}{os.pathsep}{os.environ['PATH']}"
-    done = subprocess.run(
-        [bash, "--norc", "-c", lines],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-        env={**os.environ, "PATH": path},
-    )
-    assert (done.stdout.strip(), done.returncode) == ("convert", 0), done.stderr
 
 
 def test_the_json_of_an_error_is_whole_with_verbose(transcode: Transcode, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 """Unexpected errors, signals, pipes and terminals."""
 
 import errno
+import io
 import json
 import os
 import re
@@ -14,14 +15,15 @@ from typing import Any
 
 import click
 import pytest
+from rich.console import Console
 
 from tests.support.cases import Transcode
 from tests.support.paths import GOLDEN
 from tests.support.processes import program
 from transcoder import pipeline
 from transcoder.cli import entry as cli
-from transcoder.cli.terminal import facts
-from transcoder.errors import ISSUES
+from transcoder.cli.terminal import Words, facts, grid, wrap_lines, wrap_words
+from transcoder.errors import ISSUES, Problem
 
 MODEL = GOLDEN / "roberta-model"
 
@@ -165,6 +167,51 @@ def test_what_a_conversion_did_fits_the_terminal(columns: int, monkeypatch: pyte
     assert all(line.startswith(" " * 12) for line in lines[1:-2])
     assert "".join(line[12:] for line in lines[:-2]).replace(" ", "") == value.replace(" ", "")
     assert lines[-2:] == ["note        line and \\x1b[31mcolour", "not copied  "]
+
+
+@pytest.mark.parametrize(
+    ("text", "width", "lines"),
+    [
+        ("", 10, [""]),
+        ("two words", 5, ["two", "words"]),
+        ("two  spaces", 20, ["two  spaces"]),
+        ("vocab.json (2.55 kB)", 16, ["vocab.json", "(2.55 kB)"]),
+        ("encoder.layer.0.attention.self.query.weight", 24, ["encoder.layer.0.", "attention.self.query.", "weight"]),
+        ("layer_._0/attention/self/kernel", 20, ["layer_._0/attention/", "self/kernel"]),
+        ("RobertaForSequenceClassification", 16, ["RobertaFor", "Sequence", "Classification"]),
+        ("a/b and abcdefghij", 8, ["a/b and", "abcdefgh", "ij"]),
+    ],
+)
+def test_only_a_word_longer_than_a_line_is_broken(text: str, width: int, lines: list[str]) -> None:
+    assert wrap_words(text, width) == lines
+
+
+def test_an_error_is_wrapped_below_what_is_found() -> None:
+    problem = Problem("tf_model.h5", "a header that ends too early", "a header", "fetch the file again")
+    assert list(wrap_lines(problem.render(), 30)) == [
+        "  tf_model.h5",
+        "    found:  a header that ends",
+        "            too early",
+        "    wanted: a header",
+        "    remedy: fetch the file",
+        "            again",
+    ]
+
+
+@pytest.mark.parametrize("columns", [60, 80, 120])
+def test_a_table_fits_the_terminal_and_breaks_names_at_their_parts(columns: int) -> None:
+    name = "roberta/encoder/layer_._0/attention/self/query/kernel"
+    table = grid("variable", "from", "bytes", right=("bytes",))
+    table.add_row(Words(name, style="red"), Words(f"{name}, \x1b[31m[bold]"), "12,345")
+    console = Console(file=io.StringIO(), width=columns, force_terminal=True, color_system=None)
+    with console.capture() as captured:
+        console.print(table)
+    lines = captured.get().splitlines()
+    assert all(len(line) <= columns for line in lines)
+    for part in name.split("/"):
+        assert captured.get().count(part) >= 2, f"{part} is broken"
+    assert sum(line.count("12,345") for line in lines) == 1
+    assert r"\x1b[31m[bold]" in captured.get()  # neither a colour nor markup
 
 
 def test_what_can_not_be_printed_is_an_error(tmp_path: Path) -> None:

@@ -44,6 +44,7 @@ def test_every_class_that_a_mapping_knows_was_made_by_tensorflow() -> None:
             assert classes.keys() <= known, family
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("model", MODELS)
 def test_a_golden_model_equals_the_reference_and_gives_its_outputs(model: str) -> None:
     row = matrix.check(FAMILIES / model, None)
@@ -56,6 +57,7 @@ def test_a_golden_model_equals_the_reference_and_gives_its_outputs(model: str) -
     assert row.forward_error <= MAX_ERROR
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("release", RELEASES)
 def test_an_original_release_is_what_the_reference_reads_in_it(release: str) -> None:
     row = releases.check(ORIGINALS / release, None)

@@ -70,14 +70,14 @@ def test_of_two_conversions_at_once_the_second_is_refused(
 ) -> None:
     with halted_conversion(MODEL, place / "out") as process:
         seen = transcoder.WriteError
-        with pytest.raises(seen, match="another conversion at work"):
+        with pytest.raises(seen, match="another conversion that writes to it"):
             transcoder.convert(GOLDEN / "xlm-roberta-model", place / "out")
         command = [sys.executable, "-m", "transcoder", "convert", str(MODEL), str(place / "out"), "--json"]
         second = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
         _, err = process.communicate("go on\n", timeout=60)
     assert second.returncode == 5
     assert json.loads(second.stdout)["exit_code"] == 5
-    assert "another conversion at work" in second.stderr
+    assert "another conversion that writes to it" in second.stderr
     assert (process.returncode, err) == (0, "")
     assert files(place / "out") == files(converted["roberta-model"])
     assert [path.name for path in place.iterdir()] == ["out"]

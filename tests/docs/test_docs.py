@@ -85,6 +85,7 @@ def test_commands_are_found_in_the_documents() -> None:
         parse(["mapping", "no-such-command"])
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("page", with_commands(), ids=lambda page: page.name)
 def test_every_command_of_a_page_runs(page: Path, here: Path, transcode: Transcode) -> None:
     printed = ""
@@ -128,6 +129,7 @@ def with_programs() -> list[Path]:
     return [page for page in PAGES if page.name not in ELSEWHERE and programs(page)]
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("page", with_programs(), ids=lambda page: page.name)
 @pytest.mark.filterwarnings("default", "ignore::ResourceWarning")
 def test_every_program_of_a_page_prints_what_stands_below_it(
@@ -193,6 +195,7 @@ def test_the_first_block_of_the_readme_stops_at_a_failure() -> None:
 # The reference
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize("page", MADE, ids=lambda page: page.name)
 def test_the_reference_is_what_the_code_makes(page: Path) -> None:
     made = importlib.import_module("tools.docs.reference").PAGES[page.name]()

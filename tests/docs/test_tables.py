@@ -23,3 +23,13 @@ def test_every_test_that_the_page_of_threats_names_is_there() -> None:
         re.findall(r'Kinds\("([^"]+)"\)', "".join(p.read_text() for p in (ROOT / "tests/hostile").glob("*.py")))
     )
     assert set(re.findall(r"hostile \[([^]]+)\]", page)) == sorts - {"legal"}
+
+
+def test_the_index_of_the_tests_names_every_folder_and_helper() -> None:
+    tests = ROOT / "tests"
+    listed = re.findall(r"^\| `([a-z0-9_]+(?:/|\.py))` \|", (tests / "README.md").read_text(), re.MULTILINE)
+    helpers = [path for path in (tests / "support").iterdir() if not path.name.startswith("__")]
+    folders = [path for path in tests.iterdir() if path.is_dir() and not path.name.startswith("__")]
+    assert listed == [
+        f"{path.name}/" if path.is_dir() else path.name for paths in (folders, helpers) for path in sorted(paths)
+    ]

@@ -8,8 +8,9 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from tests.hostile.kinds import Kinds, Make, Place
-from tests.support.build import (
+from tools.golden.tensor_bundle import (
     OBJECT_GRAPH,
+    TABLE_MAGIC,
     data_file,
     entry,
     field,
@@ -146,7 +147,7 @@ def blocks(contents: bytes, restarts: int = 1) -> Make:
         at_index = add(index + bytes(4) + (1).to_bytes(4, "little"))
         tail = varint(0) + varint(0) + at_index
         path = place.src / "ckpt.index"
-        path.write_bytes(bytes(table) + tail.ljust(40, b"\0") + (0xDB4775248B80FB57).to_bytes(8, "little"))
+        path.write_bytes(bytes(table) + tail.ljust(40, b"\0") + TABLE_MAGIC)
 
     return make
 

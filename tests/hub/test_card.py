@@ -3,10 +3,14 @@
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.support.cases import Transcode
 from tests.support.publishing import CARD, REPO
 from transcoder.receipt import parse_receipt
 from transcoder.repository.front_matter import with_metadata
+
+pytestmark = pytest.mark.torch
 
 
 def test_a_hand_written_card_is_kept_and_our_section_replaced(directory: Path, transcode: Transcode) -> None:

@@ -16,6 +16,8 @@ from tests.support.processes import program
 from tests.support.publishing import REPO, UPLOADED, clone, environment
 from transcoder.publishing.publish import prepare, upload
 
+pytestmark = pytest.mark.torch
+
 
 def test_a_clone_of_the_pull_request_loads_bit_equal(
     tf_repository: Hub, tf_directory: Path, tmp_path: Path, transcode: Transcode

@@ -15,6 +15,8 @@ from tests.support.processes import program
 from tests.support.publishing import CARD, REPO, environment
 from transcoder.repository.front_matter import read_card
 
+pytestmark = pytest.mark.torch
+
 # Refused
 
 

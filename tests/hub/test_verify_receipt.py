@@ -18,6 +18,8 @@ from tests.support.paths import GOLDEN
 from transcoder.files import digests
 from transcoder.validator import case
 
+pytestmark = pytest.mark.torch
+
 CASE = "roberta-model"
 
 

@@ -14,7 +14,7 @@ import transcoder
 from tests.support.cases import Transcode
 from tests.support.families import FAMILIES, LISTINGS, MODELS, table_of
 from transcoder.mapping import expand, load_mapping
-from transcoder.proposal.match import Kind, guess
+from transcoder.proposal.match import Kind, match_names
 from transcoder.repository.skeleton import state_dict_of
 
 # Names and shapes do not decide these. Weight norm's halves are `weight_g` and `weight_v`, or `original0` and 1.
@@ -30,7 +30,7 @@ def test_what_is_proposed_for_a_known_family_is_what_its_mapping_says(model: str
         pytest.skip(f"transformers {transformers.__version__} has no {architecture}")
     table, specs = table_of(family, architecture)
     tensors, _ = state_dict_of(architecture, LISTINGS[family][architecture]["config"])
-    guessed = guess({name: (spec.dtype.name, spec.shape) for name, spec in specs.items()}, tensors)
+    guessed = match_names({name: (spec.dtype.name, spec.shape) for name, spec in specs.items()}, tensors)
     wanted = {a.target: a for a in table.assignments if a.sources and all(name in specs for name in a.sources)}
     for match in guessed.matches:
         for numbers in match.target.numbers:
@@ -49,7 +49,7 @@ def test_equal_candidates_are_left_open() -> None:
     kind: Kind = ("float32", (4, 4))
     variables = {"model/tower_a/mixer/kernel": kind, "model/tower_b/mixer/kernel": kind, "model/top/kernel": kind}
     tensors = {"left.mixer.weight": kind, "right.mixer.weight": kind, "top.weight": kind}
-    guessed = guess(variables, tensors)
+    guessed = match_names(variables, tensors)
     assert [(m.source.template, m.target.template) for m in guessed.matches] == [("model/top/kernel", "top.weight")]
     assert {each.target.template for each in guessed.open} == {"left.mixer.weight", "right.mixer.weight"}
     assert all(len(each.candidates) == 2 for each in guessed.open)
@@ -58,7 +58,7 @@ def test_equal_candidates_are_left_open() -> None:
 
 def test_a_square_matrix_that_is_no_kernel_is_marked_as_doubtful() -> None:
     square: Kind = ("float32", (4, 4))
-    (match,) = guess({"m/projection/w": square}, {"projection.w": square}).matches
+    (match,) = match_names({"m/projection/w": square}, {"projection.w": square}).matches
     assert match.op == ""
     assert "does not show" in match.doubt
 

@@ -24,6 +24,7 @@ def blocks() -> list[tuple[str, str]]:
     return re.findall(r"^```(\w+)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.torch
 @pytest.mark.filterwarnings("default", "ignore::ResourceWarning")
 def test_the_guide_to_keras_models_gives_the_predictions_of_keras(
     tmp_path: Path, transcode: Transcode, monkeypatch: pytest.MonkeyPatch

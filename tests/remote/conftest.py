@@ -37,7 +37,7 @@ def some_megabytes(tmp_path_factory: pytest.TempPathFactory) -> Path:
             group = out.create_group(layer)
             group.attrs.update(file[layer].attrs)
             for i, name in enumerate(file[layer].attrs["weight_names"]):
-                shape = tuple(LARGER.get(extent, extent) for extent in file[layer][name].shape)
+                shape = tuple(LARGER.get(size, size) for size in file[layer][name].shape)
                 group.create_dataset(name, shape, "f4")[...] = numbers(shape, seed=i)
     assert (directory / "tf_model.h5").stat().st_size > 3_000_000
     return directory

@@ -66,6 +66,7 @@ def test_an_object_that_is_replaced_meanwhile_is_refused(bucket: Bucket, some_me
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.torch
 def test_validation_reads_a_remote_source_and_says_by_which_route(
     bucket: Bucket, transcode: Transcode, tmp_path: Path
 ) -> None:

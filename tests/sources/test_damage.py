@@ -8,12 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.build import (
-    data_file,
-    read,
-)
+from tests.support.build import read
 from tests.support.same_model import SAME_MODEL_BY_KIND
 from tests.support.sources import everything, flip, small_bundle
+from tools.golden.tensor_bundle import data_file
 from transcoder.errors import SourceError
 from transcoder.sources.open import open_source
 
@@ -23,8 +21,8 @@ def test_a_flipped_byte_anywhere_in_a_bundles_data_is_found(copied: Callable[[st
     path = data_file(prefix)
     size = path.stat().st_size
     with open_source(prefix) as source:
-        extents = [(source.extent(name), spec.nbytes) for name, spec in source.specs.items()]
-    edges = {at for extent, nbytes in extents if extent for at in (extent.offset, extent.offset + nbytes - 1)}
+        ranges = [(source.byte_range(name), spec.nbytes) for name, spec in source.specs.items()]
+    edges = {at for found, nbytes in ranges if found for at in (found.offset, found.offset + nbytes - 1)}
     rng = random.Random(0)  # noqa: S311
     for at in sorted(edges | set(rng.sample(range(size), 200)) | {size - 1}):
         mask = rng.randrange(1, 256)

@@ -8,11 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.support.build import (
-    numbers,
-    read,
-    write_keras,
-)
+from tests.support.build import numbers, read, write_keras
 from tests.support.cases import SAME_MODEL_CASES, Transcode
 from tests.support.golden_containers import CONTAINER_CASES, ROBERTA_CASES, Refused, check, check_ranges, truth
 from tests.support.paths import GOLDEN, GOLDEN_CONTAINERS, ROOT
@@ -73,7 +69,7 @@ def test_the_raw_bytes_are_where_extent_says(case: str) -> None:
     wanted = truth(GOLDEN_CONTAINERS / case).values
     with open_source(GOLDEN_CONTAINERS / case) as source:
         for name, array in wanted.items():
-            if extent := source.extent(name):
+            if extent := source.byte_range(name):
                 assert extent.path in source.files()
                 with Path(str(extent.path)).open("rb") as file:
                     file.seek(extent.offset)

@@ -8,12 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
-from tests.support.build import (
-    Array,
-    numbers,
-    read,
-    write_keras,
-)
+from tests.support.build import Array, numbers, read, write_keras
 from tests.support.sources import BIAS, KERNEL, everything, in_panels, refused
 from transcoder.errors import SourceError
 from transcoder.sources.open import open_source
@@ -70,8 +65,8 @@ def test_any_byte_range_of_a_dataset_is_read_little_endian(
                 buffer = bytearray(stop - start)
                 source.read_into("dense/kernel", start, memoryview(buffer))
                 assert buffer == wanted[start:stop]
-        extent = source.extent("dense/kernel")
-        assert (extent is not None) == (storage == "contiguous" and not (big_endian and array.itemsize > 1))
+        found = source.byte_range("dense/kernel")
+        assert (found is not None) == (storage == "contiguous" and not (big_endian and array.itemsize > 1))
 
 
 @pytest.mark.parametrize(

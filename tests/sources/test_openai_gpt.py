@@ -6,10 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.build import (
-    Array,
-    read,
-)
+from tests.support.build import Array, read
 from tests.support.golden_containers import Refused
 from tests.support.paths import GOLDEN_CONTAINERS
 from transcoder.sources.open import open_source
@@ -24,12 +21,12 @@ def test_gpt_is_found_by_any_of_its_files() -> None:
 
 def test_a_gpt_array_that_is_whole_in_a_file_has_its_byte_range() -> None:
     with open_source(GOLDEN_CONTAINERS / "openai-gpt") as source:
-        extents = {name: source.extent(name) for name in source.specs}
-        assert 0 < sum(extent is None for extent in extents.values()) < len(extents)
-        for name, extent in extents.items():
-            if extent is not None:
-                assert isinstance(extent.path, Path)
-                data = extent.path.read_bytes()[extent.offset :][: source.specs[name].nbytes]
+        ranges = {name: source.byte_range(name) for name in source.specs}
+        assert 0 < sum(found is None for found in ranges.values()) < len(ranges)
+        for name, found in ranges.items():
+            if found is not None:
+                assert isinstance(found.path, Path)
+                data = found.path.read_bytes()[found.offset :][: source.specs[name].nbytes]
                 assert data == read(source, name)
 
 

@@ -8,17 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests.support.build import (
-    Array,
-    data_file,
-    numbers,
-    raised_by,
-    write_bundle,
-    write_keras,
-)
+from tests.support.build import Array, numbers, raised_by, write_keras
 from tests.support.paths import GOLDEN
 from tests.support.same_model import SAME_MODEL_BY_KIND
 from tests.support.sources import KERNEL, everything, refused, small_bundle
+from tools.golden.tensor_bundle import data_file, write_bundle
 from transcoder.errors import SourceError
 from transcoder.sources.open import open_source
 
@@ -86,7 +80,7 @@ def test_where_nothing_is_found_the_error_says_what_is_there(tmp_path: Path) -> 
     refused(tmp_path, "an empty directory")
     (tmp_path / "pytorch_model.bin").write_bytes(b"PK")
     refused(tmp_path, "pytorch_model.bin", "tf_model.h5")
-    refused(tmp_path / "pytorch_model.bin", "none of them")
+    refused(tmp_path / "pytorch_model.bin", "an unrecognised file")
     refused(tmp_path / "nowhere", "does not exist")
     refused(tmp_path / ("x" * 5000))
     refused(tmp_path / "no\0where")

@@ -11,9 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.support.build import (
-    read,
-)
+from tests.support.build import read
 from tests.support.reads import counted_reads
 from tests.support.same_model import SAME_MODEL_BY_KIND, WANTED_BYTES, by_h5py
 from transcoder.sources.names import stripped, tidy
@@ -73,10 +71,10 @@ def test_ranges_in_any_order_are_pieces_of_the_whole(opened: Source, data: st.Da
 def test_the_raw_bytes_are_where_extent_says(kind: str) -> None:
     with open_source(SAME_MODEL_BY_KIND[kind]) as source:
         for name, wanted in WANTED_BYTES.items():
-            extent = source.extent(name)
-            assert extent is not None
-            with extent.path.open("rb") as file:
-                file.seek(extent.offset)
+            found = source.byte_range(name)
+            assert found is not None
+            with found.path.open("rb") as file:
+                file.seek(found.offset)
                 assert file.read(len(wanted)) == wanted
 
 
@@ -85,11 +83,11 @@ def test_opening_reads_no_variable(kind: str, copied: Callable[[str], Path]) -> 
     path = copied(kind)
     with open_source(path) as source:
         specs = dict(source.specs)
-        places = [(source.extent(name), spec.nbytes) for name, spec in specs.items()]
-    for extent, nbytes in places:
-        assert extent is not None
-        with extent.path.open("r+b") as file:
-            file.seek(extent.offset)
+        places = [(source.byte_range(name), spec.nbytes) for name, spec in specs.items()]
+    for found, nbytes in places:
+        assert found is not None
+        with found.path.open("r+b") as file:
+            file.seek(found.offset)
             file.write(b"\xaa" * nbytes)
     # Every variable is damaged, and a bundle has a checksum of each: opening reads none.
     with open_source(path) as source:

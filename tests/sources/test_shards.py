@@ -8,15 +8,11 @@ from pathlib import Path
 import h5py
 import pytest
 
-from tests.support.build import (
-    Box,
-    data_file,
-    numbers,
-    write_bundle,
-)
+from tests.support.build import numbers
 from tests.support.golden_containers import EMBEDDING, Refused
 from tests.support.paths import GOLDEN_CONTAINERS
 from tests.support.v1 import floats, write_v1
+from tools.golden.tensor_bundle import Box, data_file, write_bundle
 from transcoder.sources.open import open_source
 
 SHARDED = ["roberta-h5-sharded", "roberta-safetensors-sharded"]
@@ -41,7 +37,9 @@ def shards_of(directory: Path) -> list[Path]:
 def test_a_missing_shard_is_named(case: str, copy: Callable[[str], Path], refused: Refused) -> None:
     directory = copy(case)
     shards_of(directory)[1].unlink()
-    refused(directory, shards_of(GOLDEN_CONTAINERS / case)[1].name, "no such file", "fetch or copy the missing shard")
+    refused(
+        directory, shards_of(GOLDEN_CONTAINERS / case)[1].name, "no such file", "download or copy the missing shard"
+    )
 
 
 @pytest.mark.parametrize("case", SHARDED)
@@ -76,7 +74,7 @@ def test_a_variable_that_two_shards_have_must_be_alike_in_both(
     name = where.removesuffix(":0")
     with open_source(directory) as source, open_source(GOLDEN_CONTAINERS / "roberta-h5-sharded") as whole:
         assert source.specs == whole.specs
-        assert source.extent(name) is None, "bytes that are not compared could be copied"
+        assert source.byte_range(name) is None, "bytes that are not compared could be copied"
         ours, theirs = (bytearray(source.specs[name].nbytes) for _ in range(2))
         source.read_into(name, 0, memoryview(ours))
         whole.read_into(name, 0, memoryview(theirs))

@@ -9,17 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.support.build import (
-    field,
-    numbers,
-    slice_key,
-    slice_proto,
-)
+from tests.support.build import numbers
 from tests.support.golden_containers import EMBEDDING, Refused
 from tests.support.paths import GOLDEN_CONTAINERS
 from tests.support.reads import counted_reads
 from tests.support.sources import all_bytes, flip
 from tests.support.v1 import Slices, floats, full, integers, write_v1
+from tools.golden.tensor_bundle import field, slice_key, slice_proto
 from transcoder.errors import SourceError
 from transcoder.sources.open import open_source
 
@@ -123,9 +119,9 @@ def test_a_flipped_weight_in_v1_ends_a_conversion_with_nothing_written(
 ) -> None:
     directory = copy("roberta-tf1-v1")
     with open_source(directory) as source:
-        extent = source.extent("roberta/pooler/dense/kernel")
-    assert extent is not None
-    flip(directory / "model.ckpt", extent.offset + 5, 0x10)
+        found = source.byte_range("roberta/pooler/dense/kernel")
+    assert found is not None
+    flip(directory / "model.ckpt", found.offset + 5, 0x10)
     refused(directory, "model.ckpt is damaged", "crc32c")
 
 

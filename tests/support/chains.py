@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 import numpy as np
-import torch
 from hypothesis import assume
 from hypothesis import strategies as st
 
@@ -20,6 +19,8 @@ Shape: TypeAlias = tuple[int, ...]
 
 def torch_cast(bits: Array, dtype: str, target: str) -> Array:
     """Return what torch makes of elements stored as `bits`, as bits again."""
+    import torch  # here, so that tests without a cast run without it
+
     tensor = torch.from_numpy(bits.copy().view(np.uint8)).view(getattr(torch, dtype))
     result: Array = tensor.to(getattr(torch, target)).view(torch.uint8).numpy().view(BY_NAME[target].numpy)
     return result

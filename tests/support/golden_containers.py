@@ -12,10 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from tests.support.build import (
-    Array,
-    read,
-)
+from tests.support.build import Array, read
 from transcoder.sources.open import open_source
 
 # Named, not globbed, so that a golden case that goes missing fails.

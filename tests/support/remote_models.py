@@ -13,9 +13,10 @@ import numpy as np
 from safetensors.numpy import save_file
 
 import transcoder
-from tests.support.build import Array, numbers, read, write_bundle, write_keras
+from tests.support.build import Array, numbers, read, write_keras
 from tests.support.cases import SAME_MODEL_CASES, files
 from tests.support.paths import GOLDEN
+from tools.golden.tensor_bundle import write_bundle
 from transcoder import open_source
 
 MODEL = GOLDEN / "roberta-model"

@@ -36,9 +36,11 @@ class Bucket:
 def serving() -> Iterator[Bucket]:
     """Start a server with one bucket, and set the environment of a user who has a key for it."""
     import botocore.session
+    import s3fs
     from moto.moto_server.werkzeug_app import DomainDispatcherApplication, MotoRequestHandler, create_backend_app
     from werkzeug.serving import make_server
 
+    s3fs.S3FileSystem.clear_instance_cache()  # an instance remembers the server of its first use
     backend = DomainDispatcherApplication(create_backend_app)
     found = Bucket(None, [])
 
@@ -69,6 +71,7 @@ def serving() -> Iterator[Bucket]:
         found.client.create_bucket(Bucket="bucket")
         yield found
         found.client.close()
+    s3fs.S3FileSystem.clear_instance_cache()
     server.shutdown()
     server.server_close()
     thread.join(10)

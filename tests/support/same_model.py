@@ -5,9 +5,7 @@ from typing import Any
 
 import h5py
 
-from tests.support.build import (
-    Array,
-)
+from tests.support.build import Array
 from tests.support.paths import GOLDEN
 
 SAME_MODEL_BY_KIND = {

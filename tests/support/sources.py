@@ -6,11 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.support.build import (
-    numbers,
-    read,
-    write_bundle,
-)
+from tests.support.build import numbers, read
+from tools.golden.tensor_bundle import write_bundle
 from transcoder.errors import SourceError
 from transcoder.sources.open import Source, open_source
 from transcoder.tensors import TensorSpec

@@ -4,15 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
-from tests.support.build import (
-    Array,
-    Box,
-    field,
-    slice_key,
-    slice_proto,
-    sstable,
-    varint,
-)
+from tests.support.build import Array
+from tools.golden.tensor_bundle import Box, field, slice_key, slice_proto, sstable, varint
 
 Slices: TypeAlias = Mapping[Box, bytes]  # a box's TensorProto
 

@@ -16,8 +16,9 @@ import h5py
 import numpy as np
 from safetensors.numpy import save_file
 
-from tests.support.build import Array, write_bundle
+from tests.support.build import Array
 from tests.support.paths import GOLDEN
+from tools.golden.tensor_bundle import write_bundle
 
 MODELS = {
     "roberta": GOLDEN / "roberta-model",

@@ -16,6 +16,8 @@ from tests.support.cases import CASES, Arrays, Transcode, files, rewrite
 from tests.support.paths import GOLDEN
 from tests.support.validation import MODEL, Output, names_in, validate
 
+pytestmark = pytest.mark.torch
+
 # What is right passes
 
 

@@ -51,6 +51,7 @@ def test_an_output_without_its_receipt_is_judged_by_its_bits(output: Output) -> 
     assert not validate(out, "weights").passed
 
 
+@pytest.mark.torch
 def test_another_architecture_in_config_json_fails(output: Output) -> None:
     out = output("roberta-model")
     reconfigure(out, architectures=["RobertaForMaskedLM"])
@@ -61,6 +62,7 @@ def test_another_architecture_in_config_json_fails(output: Output) -> None:
     assert "lm_head.dense.weight" in names_in(report.level("load"))
 
 
+@pytest.mark.torch
 @pytest.mark.parametrize(
     "changes",
     [{"num_attention_heads": 2}, {"hidden_act": "relu"}, {"layer_norm_eps": 0.1}, {"pad_token_id": 7}],
@@ -151,6 +153,7 @@ def test_a_broken_source_is_the_sources_fault(output: Output, transcode: Transco
     assert "checksum mismatch" in seen.out
 
 
+@pytest.mark.torch
 def test_another_models_source_fails(output: Output) -> None:
     out = output("roberta-model")
     report = validate(out, ("weights", "load", "forward"), GOLDEN / "xlm-roberta-model")

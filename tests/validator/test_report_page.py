@@ -176,6 +176,7 @@ def fake(count: int, name: str = "layer.{i}.weight") -> Any:
     }  # fmt: skip
 
 
+@pytest.mark.torch
 def test_the_page_says_the_verdict_first_and_shows_everything(made: tuple[dict[str, Any], Path], page: Page) -> None:
     page.size(1280, 900)
     page.open(made[1])

@@ -84,6 +84,7 @@ def test_a_stray_single_file_beside_shards_fails(sharded: Path, converted: dict[
     assert "model.safetensors" in names_in(level)
 
 
+@pytest.mark.torch
 def test_a_missing_shard_fails(sharded: Path) -> None:
     shard = sorted(sharded.glob("*.safetensors"))[1]
     shard.unlink()

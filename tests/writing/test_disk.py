@@ -10,8 +10,9 @@ from unittest.mock import Mock, patch
 import numpy as np
 import pytest
 
-from tests.support.build import Array, in_memory, raised_by, write_bundle
+from tests.support.build import Array, in_memory, raised_by
 from tests.support.plans import RULES, SHAPES, plan_of, written
+from tools.golden.tensor_bundle import write_bundle
 from transcoder.errors import Problem, SourceError, WriteError
 from transcoder.files import pagecache
 from transcoder.sources.open import open_source
@@ -88,7 +89,7 @@ def test_every_byte_is_handed_to_the_disk_once_and_evicted_with_drop(
     calls: dict[str, list[tuple[int, int]]] = {"start_writing": [], "written_and_forgotten": []}
     for name, seen in calls.items():
         monkeypatch.setattr(writing, name, lambda _, start, length, seen=seen: seen.append((start, length)))
-    monkeypatch.setattr(writing, "HANDED", 1 << 20)
+    monkeypatch.setattr(writing, "WRITEBACK_BYTES", 1 << 20)
     write_shards(plan, source, tmp_path)
     tensors = sorted((entry.offset, entry.recipe.target.nbytes) for entry in plan.entries if entry.recipe.target.nbytes)
     handed, forgotten = (sorted(part for part in calls[name] if part[1]) for name in calls)
@@ -155,7 +156,7 @@ def test_a_byte_changed_in_a_checkpoint_is_found_with_any_budget(
     some = {key: arrays[key] for assignment in rules for key in assignment.sources}
     prefix = write_bundle(tmp_path / "model", some)
     with open_source(prefix) as source:
-        extent = source.extent(name)
+        extent = source.byte_range(name)
         assert extent is not None
         at = extent.offset + arrays[name].nbytes * 2 // 3
         with extent.path.open("r+b") as file:

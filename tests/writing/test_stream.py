@@ -18,7 +18,7 @@ from transcoder.planning.budget import portion
 from transcoder.planning.recipe import Recipe
 from transcoder.sources.open import Source
 from transcoder.writing import stream
-from transcoder.writing.stream import Digests, Stream, Workspace
+from transcoder.writing.stream import Stream, VariableDigests, Workspace
 from transcoder.writing.transpose import copy_strided
 
 
@@ -27,7 +27,7 @@ def streamed(recipe: Recipe, source: Source, share: int) -> tuple[bytes, dict[st
     portioned = portion(recipe, share)
     panel = portioned.panel
     workspace = Workspace(portioned.nbytes)
-    digests = Digests()
+    digests = VariableDigests()
     reader = Stream(recipe, source, workspace, digests, portioned)
     out = bytearray()
     with workspace.take(min(panel, recipe.target.elements), recipe.target.dtype) as buffer:

@@ -43,9 +43,9 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Rewrite the links of a page. The start page and the tutorial have no neighbours to navigate to."""
+    """Rewrite the links of a page. Pages of the top level have no neighbours to navigate to."""
     here = page.file.src_uri
-    if here in ("index.md", "tutorial.md"):
+    if here in ("index.md", "install.md", "tutorial.md"):
         page.meta["hide"] = ["navigation"]
 
     def rewrite(match: re.Match[str]) -> str:

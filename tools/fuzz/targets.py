@@ -75,7 +75,7 @@ _scratch = Path(tempfile.mkdtemp(prefix="fuzz-", dir=SHARED if SHARED.is_dir() e
 
 def _read_all(source: Source) -> None:
     for name, spec in source.specs.items():
-        source.extent(name)
+        source.byte_range(name)
         if spec.nbytes <= MOST:
             data = bytearray(spec.nbytes)
             source.read_into(name, 0, memoryview(data))

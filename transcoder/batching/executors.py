@@ -8,6 +8,7 @@ speaks JSON lines.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import selectors
 import signal
@@ -125,6 +126,7 @@ class Processes:
             "settings": self._settings.to_json(),
             "threads": task.threads,
             "look": task.look,
+            "log_level": logging.getLogger("transcoder").getEffectiveLevel(),
         }
         with suppress(BrokenPipeError):  # it died while idle: `events` will report it
             assert worker.process.stdin is not None  # noqa: S101
@@ -186,6 +188,9 @@ class Processes:
             worker.task = None
             self._idle.append(worker)
             yield Finished(name, Result(**message["result"]))
+        elif "log" in message:
+            logger_name, level, text = message["log"]
+            logging.getLogger(logger_name).log(level, "%s: %s", name, text)
 
     def _report_death(self, worker: _Worker) -> Iterator[Event]:
         self._selector.unregister(worker.process.stdout)  # type: ignore[arg-type]

@@ -126,11 +126,11 @@ def _names(item: Item, destination: Destination, record: Record) -> str:
 def _replanned(item: Item, settings: Settings, destination: Destination, record: Record) -> bool:
     from blake3 import blake3
 
-    from transcoder.pipeline import small_files
+    from transcoder.pipeline import make_small_files
 
     try:
         with _prepared(item, settings, destination, 1) as job:
-            files = {name: blake3(data).hexdigest() for name, data in small_files(job).items()}
+            files = {name: blake3(data).hexdigest() for name, data in make_small_files(job).items()}
             weights = [shard.file for shard in job.plan.shards]
             same = (
                 job.plan.digest == record.plan
@@ -194,7 +194,7 @@ def _convert(
     progress: Progress,
     begun: float,
 ) -> Record:
-    from transcoder.pipeline import fill, room_for, small_files
+    from transcoder.pipeline import make_small_files, output_bytes, write_output
     from transcoder.writing.directory import check_paths
 
     output = destination.local(item.name)
@@ -203,10 +203,10 @@ def _convert(
     request = request_digest(item)
     with _prepared(item, settings, destination, threads) as job:
         as_opened = _states(job)
-        files = small_files(job)
-        inside = destination.staged(item.name, before, force=settings.force, needed=room_for(job, files))
+        files = make_small_files(job)
+        inside = destination.staged(item.name, before, force=settings.force, needed=output_bytes(job, files))
         with inside as stage:
-            fill(job, files, stage, lambda count, total: progress("converting", count, total))
+            write_output(job, files, stage, lambda count, total: progress("converting", count, total))
             converted = time.perf_counter()
             report = _validate(item, settings, stage, progress) if settings.validate != "none" else None
             inputs = _identities(item, job, drop=settings.drop)

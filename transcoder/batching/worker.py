@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import faulthandler
 import json
+import logging
 import os
 import queue
 import signal
@@ -21,6 +22,8 @@ from transcoder.batching.items import Item, Settings
 from transcoder.batching.outcome import Result
 from transcoder.batching.work import perform
 
+logger = logging.getLogger("transcoder")
+
 GRACE = 5.0  # seconds to clean up after the parent ended
 EVERY = 0.1  # seconds between two progress messages
 
@@ -30,15 +33,18 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     faulthandler.enable()
+    logger.addHandler(Forwarder(answers))
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the parent was started in the background
     tasks: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(tasks,), daemon=True).start()
     try:
         _say(answers, {"ready": os.getpid()})
         while True:
-            if not (task := tasks.get()):
+            if not (line := tasks.get()):
                 break
-            _say(answers, {"result": _serve(json.loads(task), answers)})
+            task = json.loads(line)
+            logger.setLevel(task["log_level"])
+            _say(answers, {"result": _serve(task, answers)})
     except (KeyboardInterrupt, BrokenPipeError):
         pass
     os._exit(0)  # does not wait for threads of the abandoned task
@@ -85,6 +91,24 @@ def internal_failure(error: Exception, item: Item) -> Result:
     return failure(TranscodeError(internal_error(error), problem), item.name, 0.0)
 
 
+class Forwarder(logging.Handler):
+    """Sends log records to the parent, which logs them under the same name, with the item."""
+
+    def __init__(self, answers: TextIO) -> None:
+        super().__init__()
+        self._answers = answers
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            _say(self._answers, {"log": [record.name, record.levelno, self.format(record)]})
+        except Exception:
+            self.handleError(record)
+
+
+_speaking = threading.Lock()  # threads of a conversion report progress and log
+
+
 def _say(answers: TextIO, message: dict[str, Any]) -> None:
-    answers.write(json.dumps(message, ensure_ascii=False) + "\n")
-    answers.flush()
+    with _speaking:
+        answers.write(json.dumps(message, ensure_ascii=False) + "\n")
+        answers.flush()

@@ -107,7 +107,6 @@ def batch(root: str, out: str, dry_run: bool, as_json: bool, page: Path | None, 
 def _listing_table(todo: Listing) -> RenderableType:
     """Return what the batch would do."""
     from rich.console import Group
-    from rich.text import Text
 
     from transcoder.tensors import format_bytes
 
@@ -119,8 +118,8 @@ def _listing_table(todo: Listing) -> RenderableType:
             table.add_row(Words(item.name), item.kind, format_bytes(item.size), Words(item.source))
     size = format_bytes(sum(item.size for item in todo.mine))
     part = f" of {len(todo.items)}" if len(todo.mine) != len(todo.items) else ""
-    notes = (Text(note) for note in todo.notes)
-    return Group(table, "", *notes, Text(f"to convert: {len(todo.mine)}{part}, {size}"))
+    notes = (Words(note) for note in todo.notes)
+    return Group(table, "", *notes, Words(f"to convert: {len(todo.mine)}{part}, {size}"))
 
 
 def _reason(item: Item) -> str:

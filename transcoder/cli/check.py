@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from transcoder.cli.options import directory_argument, guide, output_options
-from transcoder.cli.terminal import echo_result
-from transcoder.errors import VALIDATION_FAILED
+from transcoder.cli.terminal import Words, echo_result
+from transcoder.errors import VALIDATION_FAILED, printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from transcoder.linter.check import Result
+    from transcoder.linter.check import CheckResult
 
 STYLES = {"error": "bold red", "warning": "yellow"}
 
@@ -38,21 +38,22 @@ def check(directory: Path, fix: bool, strict: bool, as_json: bool) -> None:
         sys.exit(VALIDATION_FAILED)
 
 
-def _findings(result: Result) -> RenderableType:
+def _findings(result: CheckResult) -> RenderableType:
     """Return the findings, errors first, and how many there are."""
     from rich.console import Group
     from rich.text import Text
 
     parts: list[RenderableType] = []
     for finding in result.fixed:
-        parts += [Text(f"{finding.code} fixed  {finding.file}: {finding.what}", style="green"), ""]
+        parts += [Words(f"{finding.code} fixed  {finding.file}: {finding.what}", style="green"), ""]
     for finding in sorted(result.findings, key=lambda finding: finding.severity):
-        text = Text(finding.render())
-        text.stylize(STYLES[finding.severity], 0, len(finding.code) + 1 + len(finding.severity))
-        parts += [text, ""]
+        first, _, rest = printable(finding.render()).partition("\n")
+        title = Text(first)
+        title.stylize(STYLES[finding.severity], 0, len(finding.code) + 1 + len(finding.severity))
+        parts += [title, Words(rest), ""]
     if result.skipped:
         codes = ", ".join(f"{code} ({why})" for code, why in result.skipped.items())
-        parts += [Text(f"not checked: {codes}"), ""]
+        parts += [Words(f"not checked: {codes}"), ""]
     numbers = ((result.errors, "error"), (result.warnings, "warning"))
     counts = ", ".join(f"{number} {word}{'' if number == 1 else 's'}" for number, word in numbers)
     clean = not result.findings

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import click
 
-from transcoder.cli.options import output_options
+from transcoder.cli.options import guide, output_options
 from transcoder.cli.terminal import echo_result
 
 SHELLS = ("bash", "zsh", "fish")
 
 
-@click.command()
+@click.command(epilog=guide("completion"))
 @click.argument("shell", type=click.Choice(SHELLS))
 @output_options
 @click.pass_context
@@ -21,9 +21,9 @@ def completion(context: click.Context, shell: str, as_json: bool) -> None:
 
     \b
     Write it to a file that your shell reads, then start a new shell:
-      bash  transcode completion bash > ~/.local/share/bash-completion/completions/transcode
-      zsh   transcode completion zsh > DIRECTORY/_transcode     (a directory of $fpath)
-      fish  transcode completion fish > ~/.config/fish/completions/transcode.fish
+      bash  ~/.local/share/bash-completion/completions/transcode
+      zsh   _transcode, in a directory of $fpath
+      fish  ~/.config/fish/completions/transcode.fish
     """
     from click.shell_completion import get_completion_class
 

@@ -14,7 +14,7 @@ import click
 from transcoder._version import __version__
 from transcoder.cli.options import verbose_option
 from transcoder.cli.process import exit_cleanly_on_signals, tune_garbage_collection
-from transcoder.cli.terminal import echo_json
+from transcoder.cli.terminal import echo_error, echo_json
 from transcoder.errors import (
     DOCS,
     EXIT_CODES,
@@ -69,7 +69,7 @@ def cli() -> None:
     """Convert TensorFlow and Keras checkpoints into safetensors that PyTorch loads, with proof
 
     SRC is a file, a directory, a checkpoint prefix, or the URL of one of these (https://, hf://, s3://, gs://).
-    Conversion needs neither TensorFlow nor torch.
+    Conversion needs neither TensorFlow nor torch. -v can stand before or after the command.
     """
 
 
@@ -83,27 +83,28 @@ def main(arguments: list[str] | None = None) -> None:
         code = cli.main(words, prog_name="transcode", standalone_mode=False)
         sys.exit(code if isinstance(code, int) else 0)
     except TranscodeError as error:
-        _fail(error.render(), error.to_json(), as_json)
+        _fail(as_json, error.render(), error.to_json(), error.exit_code)
     except click.UsageError as error:
+        text = error.format_message()
         hint = f"\n  try: {error.ctx.command_path} --help" if error.ctx else ""
-        data = _json("UsageError", UsageError.exit_code, summary=error.format_message(), problems=[])
-        _fail(error.format_message() + hint, data, as_json)
+        _fail(as_json, text + hint, _json("UsageError", UsageError.exit_code, text), UsageError.exit_code)
     except (click.Abort, KeyboardInterrupt):
-        _fail("interrupted; no partial output is left", _json("Interrupted", INTERRUPTED), as_json)
+        data = {"error": "Interrupted", "exit_code": INTERRUPTED}
+        _fail(as_json, "interrupted; no partial output is left", data, INTERRUPTED)
     except Exception as error:
         if os.environ.get("TRANSCODE_DEBUG"):
             raise
-        data = _json(type(error).__name__, INTERNAL_ERROR, summary=str(error), problems=[])
-        _fail(f"{internal_error(error)}\n  {REPORT_BUG}", data, as_json)
+        data = _json(type(error).__name__, INTERNAL_ERROR, str(error))
+        _fail(as_json, f"{internal_error(error)}\n  {REPORT_BUG}", data, INTERNAL_ERROR)
 
 
-def _json(name: str, code: int, **more: object) -> dict[str, object]:
-    return {"error": name, "exit_code": code, **more}
+def _json(name: str, code: int, summary: str) -> dict[str, object]:
+    """Return what `to_json` returns of the errors of this package, for another error."""
+    return {"error": name, "exit_code": code, "summary": summary, "problems": []}
 
 
-def _fail(text: str, data: dict[str, object], as_json: bool) -> None:
+def _fail(as_json: bool, text: str, data: dict[str, object], code: int) -> None:
     if as_json:
         echo_json(data)
-    click.secho("error: ", fg="red", bold=True, nl=False, err=True)
-    click.echo(text, err=True)
-    sys.exit(data["exit_code"])  # type: ignore[arg-type]
+    echo_error(text)
+    sys.exit(code)

@@ -11,7 +11,6 @@ import click
 from transcoder.cli.options import contain_option, guide, output_options, source_argument
 from transcoder.cli.process import limit_blas_threads
 from transcoder.cli.terminal import Words, echo_result, facts, grid, shape_text
-from transcoder.errors import printable
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -37,15 +36,15 @@ def _json(source: Source) -> dict[str, object]:
 
     variables = []
     for name, spec in source.specs.items():
-        extent = source.extent(name)
+        span = source.byte_range(name)
         variables.append(
             {
                 "name": name,
                 "dtype": spec.dtype.name,
                 "shape": list(spec.shape),
                 "bytes": spec.nbytes,
-                "file": extent.path.name if extent else None,
-                "offset": extent.offset if extent else None,
+                "file": span.path.name if span else None,
+                "offset": span.offset if span else None,
                 "training_state": is_training_state(name),
             }
         )
@@ -71,9 +70,9 @@ def _table(source: Source) -> RenderableType:
     specs = source.specs
     table = grid("variable", "dtype", "shape", "bytes", "offset", right=("bytes", "offset"))
     for name in sorted(specs, key=_natural):
-        spec, extent = specs[name], source.extent(name)
+        spec, span = specs[name], source.byte_range(name)
         note = "  (not a weight)" if is_training_state(name) else ""
-        offset = str(extent.offset) if extent else "-"
+        offset = str(span.offset) if span else "-"
         table.add_row(Words(name + note), spec.dtype.name, shape_text(spec.shape), f"{spec.nbytes:,}", offset)
     summary = facts(
         [
@@ -86,7 +85,7 @@ def _table(source: Source) -> RenderableType:
     )
     parts: list[RenderableType] = [Text.from_ansi(summary), "", table]
     if source.not_tensors:
-        parts += ["", *(Text(printable(f"not a tensor: {name} ({what})")) for name, what in source.not_tensors.items())]
+        parts += ["", *(Words(f"not a tensor: {name} ({what})") for name, what in source.not_tensors.items())]
     return Group(*parts)
 
 

@@ -68,7 +68,6 @@ def _with_proofs(mapping: Mapping) -> dict[str, object]:
 
 def _mappings_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
     from rich.console import Group
-    from rich.text import Text
 
     table = grid("mapping", "models", "classes", "proven", "error", right=("classes", "proven", "error"))
     for row in rows:
@@ -80,12 +79,11 @@ def _mappings_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
         "error: the largest difference between PyTorch's outputs and TensorFlow's.\n"
         "`transcode mapping list NAME` lists the classes of a mapping."
     )
-    return Group(table, "", Text(legend))
+    return Group(table, "", Words(legend))
 
 
 def _classes_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
     from rich.console import Group
-    from rich.text import Text
 
     numbers = ("tensors", "error", "reference")
     table = grid("mapping", "class", "proven", *numbers, "containers", "note", right=numbers)
@@ -109,7 +107,7 @@ def _classes_table(rows: Sequence[dict[str, Any]]) -> RenderableType:
         "error: the largest difference between PyTorch's outputs and TensorFlow's. "
         "reference: the same of what transformers 4 makes."
     )
-    return Group(table, "", Text(legend))
+    return Group(table, "", Words(legend))
 
 
 def _error_text(error: float | None) -> str:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from transcoder.cli.options import conversion_options, output_options, source_argument
+from transcoder.cli.options import conversion_options, guide, output_options, source_argument
 from transcoder.cli.process import limit_blas_threads
 from transcoder.cli.terminal import Words, echo_result, facts, grid, shape_text
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transcoder.planning.plan import Plan
 
 
-@click.command()
+@click.command(epilog=guide("tutorial"))
 @source_argument
 @conversion_options
 @output_options

@@ -59,7 +59,6 @@ def publish(directory: Path, repo: str, dry_run: bool, as_json: bool, **options:
 
 def _listing(publication: Publication) -> RenderableType:
     from rich.console import Group
-    from rich.text import Text
 
     from transcoder.tensors import format_bytes
 
@@ -67,13 +66,13 @@ def _listing(publication: Publication) -> RenderableType:
     for item in publication.items:
         table.add_row(Words(item.name), f"{item.size:,}", publication.change(item))
     parts: list[RenderableType] = [table, ""]
-    parts += [Text(f"not uploaded: {name} ({why})") for name, why in publication.left.items()]
-    parts += [Text(f"{each.code} warning  {each.file}: {each.what} ({each.found})") for each in publication.warnings]
+    parts += [Words(f"not uploaded: {name} ({why})") for name, why in publication.left.items()]
+    parts += [Words(f"{each.code} warning  {each.file}: {each.what} ({each.found})") for each in publication.warnings]
     total = sum(item.size for item in publication.items if publication.change(item) != "same")
     kind = "a new repository" if publication.state is None else "the repository"
     visibility = ", private" if publication.private else ""
     where = f"{publication.target} of {kind} {publication.hub.url}{visibility}"
-    return Group(*parts, Text(f"to {where}: {format_bytes(total)}"))
+    return Group(*parts, Words(f"to {where}: {format_bytes(total)}"))
 
 
 def _result(published: Published | None) -> str:

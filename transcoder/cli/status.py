@@ -45,7 +45,6 @@ def status(out: str, check: bool, page: Path | None, as_json: bool) -> None:
 
 def _table(outcomes: Sequence[Outcome]) -> RenderableType:
     from rich.console import Group
-    from rich.text import Text
 
     from transcoder.tensors import format_bytes
 
@@ -63,4 +62,4 @@ def _table(outcomes: Sequence[Outcome]) -> RenderableType:
         )
     counts = {state: sum(outcome.state == state for outcome in outcomes) for state in order}
     words = [f"{count} {state}" for state, count in counts.items() if count]
-    return Group(table, "", Text(", ".join(words) or "no checkpoints"))
+    return Group(table, "", Words(", ".join(words) or "no checkpoints"))

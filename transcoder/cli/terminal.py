@@ -27,8 +27,9 @@ if TYPE_CHECKING:
 Advance = Callable[[int, int], None]
 PIPE_WIDTH = 240  # columns of text that does not go to a terminal
 
-_SPACES = re.compile(r"\s+(?![kMGT]?B\b)")  # but not the one in "71.3 kB"
-_BREAKS = re.compile(r"(?<=[/.])(?=[^\W\d])|(?<=[a-z])(?=[A-Z])")  # where a name that is too long is broken
+_SPACE = re.compile(r" (?![kMGT]?B\b)")  # but not the one in "71.3 kB"
+_LEAD = re.compile(r" *(?:(?:found|wanted|why|remedy): +)?")  # of a line, what the lines that continue it leave free
+_BREAKS = re.compile(r"(?<=[/.])(?=[^\W\d_])|(?<=[a-z])(?=[A-Z])")  # where a name that is too long is broken
 
 
 def echo_result(as_json: bool, data: object, text: Callable[[], RenderableType]) -> None:
@@ -55,6 +56,15 @@ def echo(text: str) -> None:
     except BrokenPipeError:
         # Without this, Python reports the closed pipe again when it flushes stdout at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def echo_error(text: str) -> None:
+    """Print an error to stderr. For a terminal it is wrapped."""
+    title = "error: "
+    if sys.stderr.isatty():
+        text = "\n".join(wrap_lines(title + text, shutil.get_terminal_size().columns)).removeprefix(title)
+    click.secho(title, fg="red", bold=True, nl=False, err=True)
+    click.echo(text, err=True)
 
 
 @contextmanager
@@ -118,7 +128,10 @@ def grid(*columns: str, right: Sequence[str] = ()) -> Table:
 
 
 class Words:
-    """Text of a table's cell. It wraps at spaces; a name that is too long wraps after / and ., or before a capital."""
+    """Text of a table's cell, or a paragraph. It wraps at spaces and keeps its indentation.
+
+    A name that is longer than a line wraps after / and ., or before a capital. Control characters are escaped.
+    """
 
     def __init__(self, text: str, style: str = "") -> None:
         self.text = printable(text)
@@ -127,9 +140,8 @@ class Words:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[Text]:
         from rich.text import Text
 
-        for paragraph in self.text.split("\n"):
-            for line in wrap_words(paragraph, options.max_width):
-                yield Text(line, style=self.style)
+        for line in wrap_lines(self.text, options.max_width):
+            yield Text(line, style=self.style)
 
     def __rich_measure__(self, console: Console, options: ConsoleOptions) -> Measurement:
         from rich.measure import Measurement
@@ -138,11 +150,21 @@ class Words:
         return Measurement(1, longest).with_maximum(options.max_width)
 
 
+def wrap_lines(text: str, width: int) -> Iterator[str]:
+    """Yield the lines of a text, wrapped: the rest of a line starts below its first word, or below what is found."""
+    for line in text.split("\n"):
+        label = _LEAD.match(line)
+        lead = label[0] if label else ""
+        first, *more = wrap_words(line[len(lead) :], max(1, width - len(lead)))
+        yield lead + first
+        yield from (" " * len(lead) + each for each in more)
+
+
 def wrap_words(text: str, width: int) -> list[str]:
     """Return lines of at most `width` characters. Only a word that is longer than a line is broken."""
     lines: list[str] = []
     line = ""
-    for word in _SPACES.split(text):
+    for word in _SPACE.split(text):
         for number, piece in enumerate([word] if len(word) <= width else _pieces(word, width)):
             joined = f"{line} {piece}" if line and number == 0 else f"{line}{piece}"
             if line and len(joined) > width:
@@ -163,7 +185,7 @@ def facts(pairs: Sequence[tuple[str, str]]) -> str:
     column = max(len(name) for name, _ in pairs) + 2
     lines = []
     for name, value in pairs:
-        first, *more = wrap_words(printable(value), max(20, width - column))
+        first, *more = wrap_words(" ".join(printable(value).split()), max(20, width - column))
         lines.append(click.style(name, bold=True) + " " * (column - len(name)) + first)
         lines += [" " * column + line for line in more]
     return "\n".join(lines)

@@ -19,7 +19,7 @@ from transcoder.cli.options import (
 )
 from transcoder.cli.process import limit_blas_threads
 from transcoder.cli.terminal import Words, echo_result, grid, progress
-from transcoder.errors import VALIDATION_FAILED, printable
+from transcoder.errors import VALIDATION_FAILED
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -71,7 +71,6 @@ def validate(src: Path | str, out: Path, as_json: bool, **options: Any) -> None:
 
 def _table(report: Report) -> RenderableType:
     from rich.console import Group
-    from rich.text import Text
 
     table = grid("level", "verdict", "what was compared")
     for level in report.levels:
@@ -81,11 +80,11 @@ def _table(report: Report) -> RenderableType:
         if level.rows:
             parts += ["", _level_table(level)]
         if level.notes:
-            parts += ["", *(Text(note) for note in level.notes)]
+            parts += ["", *(Words(note) for note in level.notes)]
         if level.findings:
-            parts += ["", *(Text(printable(finding.render())) for finding in level.findings)]
+            parts += ["", *(Words(finding.render()) for finding in level.findings)]
     verdict = "the same model" if report.passed else "NOT proven to be the same model"
-    parts += ["", Text(verdict, style="bold green" if report.passed else "bold red")]
+    parts += ["", Words(verdict, style="bold green" if report.passed else "bold red")]
     return Group(*parts)
 
 

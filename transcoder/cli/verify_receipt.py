@@ -47,7 +47,6 @@ def verify_receipt(directory: Path, source: str | None, as_json: bool, **options
 
 def _table(found: Verification) -> RenderableType:
     from rich.console import Group
-    from rich.text import Text
 
     files = grid("file", "bytes", "verdict", right=("bytes",))
     for file in found.files:
@@ -62,6 +61,6 @@ def _table(found: Verification) -> RenderableType:
     verdict += "every file is the one that was validated" if found.passed else "NOT the files that were validated"
     if proof and found.passed:
         verdict += ", and the proof holds"
-    parts: list[RenderableType] = [files, "", Text("proven again" if proof else "the report says"), levels]
-    parts += [Text(f"\n{problem.render()}") for problem in found.problems]
-    return Group(*parts, "", Text(verdict, style="bold green" if found.passed else "bold red"))
+    parts: list[RenderableType] = [files, "", Words("proven again" if proof else "the report says"), levels]
+    parts += [Words(f"\n{problem.render()}") for problem in found.problems]
+    return Group(*parts, "", Words(verdict, style="bold green" if found.passed else "bold red"))

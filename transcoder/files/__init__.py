@@ -1,1 +1,1 @@
-"""What the operating system is asked: files read strictly, written whole, evicted, digested; links and secrets."""
+"""Files of the operating system: written whole, digested, evicted; links, strict JSON, and redaction of secrets."""

@@ -1,6 +1,6 @@
-"""JSON that says one thing, in bounds: a key that occurs twice is an error, not the last one's win.
+"""Strict JSON within bounds: a repeated key is an error. And the text of JSON in pieces.
 
-And JSON's text in pieces, since the text of some thousand tensors takes more memory than their conversion.
+In pieces, because the text of some thousand tensors takes more memory than their conversion.
 """
 
 from __future__ import annotations
@@ -8,22 +8,22 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 
-MOST = 500_000  # values: a parsed one takes up to 250 bytes, and no header or index has as many
-DEEPEST = 64  # levels; what comes after parsing may go by recursion
+MAX_VALUES = 500_000  # a parsed value takes up to 250 bytes, and no header or index has so many
+MAX_DEPTH = 64  # code after the parser may be recursive
 
 
 def loads(text: str | bytes) -> object:
     """Parse JSON.
 
-    Raises ValueError: not JSON, too many values, nested too deep, a key twice in one object, or half of a surrogate
-    pair, which is no character and can't be written.
+    Raises ValueError: not JSON, too many values, nested too deeply, a repeated key, or half of a surrogate pair,
+    which is not a character and can't be written.
     """
     if isinstance(text, bytes):
         text = text.decode("utf-8")
-    if (count := text.count(",") + text.count("[") + text.count("{")) > MOST:
-        raise ValueError(f"{count} values, of at most {MOST}")
+    if (count := text.count(",") + text.count("[") + text.count("{")) > MAX_VALUES:
+        raise ValueError(f"{count} values, of at most {MAX_VALUES}")
     try:
-        value: object = json.loads(text, object_pairs_hook=_no_twins)
+        value: object = json.loads(text, object_pairs_hook=_without_repeats)
     except RecursionError as error:
         raise ValueError("nested too deep") from error
     _check_depth(value)
@@ -35,7 +35,7 @@ def loads(text: str | bytes) -> object:
     return value
 
 
-def _no_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _without_repeats(pairs: list[tuple[str, object]]) -> dict[str, object]:
     result: dict[str, object] = {}
     for key, value in pairs:
         if key in result:
@@ -46,7 +46,7 @@ def _no_twins(pairs: list[tuple[str, object]]) -> dict[str, object]:
 
 def _check_depth(value: object) -> None:
     level = [value]
-    for _ in range(DEEPEST + 1):
+    for _ in range(MAX_DEPTH + 1):
         outer = [each for each in level if isinstance(each, (list, dict))]
         if not outer:
             return
@@ -55,9 +55,9 @@ def _check_depth(value: object) -> None:
 
 
 def pieces(value: object, indent: str = "") -> Iterator[str]:
-    """The text of JSON: a line for each key of an object and each item of a list, whatever the item holds.
+    """Yield the text of JSON: one line for each key of an object and each item of a list, whatever the item contains.
 
-    json's own `indent` goes without its C code, at a fifth of the speed.
+    json's `indent` does not use its C code and is five times slower.
     """
     inner = f"{indent} "
     if isinstance(value, dict) and value:

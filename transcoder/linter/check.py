@@ -16,13 +16,13 @@ from transcoder.linter.directory import Directory
 from transcoder.linter.findings import RULES, Finding, Hit, Rule
 from transcoder.linter.rules import card, config, leftovers, receipt, tokenizer, weights
 
-__all__ = ["RULES", "Finding", "Result", "check"]
+__all__ = ["RULES", "CheckResult", "Finding", "check"]
 
 GROUPS = {"W": weights, "C": config, "T": tokenizer, "M": card, "F": leftovers, "R": receipt}
 
 
 @dataclass(frozen=True)
-class Result:
+class CheckResult:
     """What the linter found.
 
     Attributes:
@@ -65,7 +65,7 @@ def check(
     fix: bool = False,
     only: Collection[str] | None = None,
     card: str | None = None,
-) -> Result:
+) -> CheckResult:
     """Find everything that is wrong with a directory as a repository of the Hugging Face Hub.
 
     Args:
@@ -105,7 +105,7 @@ def check(
         else:
             if each.needs == "torch" and seen.config is not None and "torch" in seen.opened.absent:
                 skipped[each.code] = "needs torch"
-    return Result(path, findings, skipped, fixed)
+    return CheckResult(path, findings, skipped, fixed)
 
 
 def _fix(seen: Directory, each: Rule) -> list[Finding]:

@@ -105,7 +105,21 @@ class Architecture:
 
 @dataclass(frozen=True)
 class Mapping:
-    """A mapping, merged with all that it extends. `files` are those that it was read from."""
+    """A mapping, merged with all that it extends.
+
+    Attributes:
+        name: Its name: that of the file, without `.yaml`.
+        model_type: The model_type of config.json that it is for.
+        about: A sentence about it.
+        let: Constants that names and expressions may use.
+        config: Defaults for values that config.json may lack.
+        derive: Expressions for further values.
+        parts: The rules, by the name of the part that they belong to.
+        architectures: The PyTorch classes.
+        drops: Variables that no tensor takes.
+        preferences: Suffixes of variables that replace the variable without the suffix.
+        files: The files that it was read from, each with its blake3.
+    """
 
     name: str
     model_type: str | None

@@ -60,24 +60,24 @@ def recognise(source: Source, request: Request, apart: Iterable[Location] = ()) 
     return origin
 
 
-def config_of(source: Location, given: AnyPath | None) -> ModelConfig:
-    """Return the config.json that a user gave, or the one beside a checkpoint.
+def config_of(source: Location, path: AnyPath | None) -> ModelConfig:
+    """Return the config.json at a path, or without one the config.json beside a checkpoint.
 
     Raises PlanError: there is none, or it can't be used.
     """
-    return read_config(locate(given)) if given is not None else find_config(source)
+    return read_config(locate(path)) if path is not None else find_config(source)
 
 
 def mapping_of(
-    source: Source, config: ModelConfig, given: AnyPath | None, architecture: str | None
+    source: Source, config: ModelConfig, reference: AnyPath | None, architecture: str | None
 ) -> tuple[Mapping, dict[str, str]]:
-    """Return the mapping that a user gave, or the shipped one that knows most of the source's variables.
+    """Return the mapping of this reference, or without one the shipped mapping that knows most of the variables.
 
     The second value has the names that the mapping has for the variables, each with the name that the source has.
 
     Raises MappingError: there is none, or it is wrong.
     """
-    candidates = [load_mapping(given)] if given is not None else find_mappings(config.model_type, architecture)
+    candidates = [load_mapping(reference)] if reference is not None else find_mappings(config.model_type, architecture)
     return choose(candidates, architecture, config.values, source.specs, str(config.path))
 
 

@@ -1,7 +1,7 @@
-"""Where every byte of the output goes: order, shards, file names, offsets, headers, index. Pure, byte-exact.
+"""Decides where every byte of the output is: order, shards, file names, offsets, headers and index. Pure.
 
-Source: safetensors `src/tensor.rs` (prepare, serialize) and the Hub's conventions for sharded files. A file
-equals what the safetensors library writes for the same tensors and metadata.
+A file is byte-identical to what the safetensors library writes for the same tensors and metadata. Sources:
+safetensors `src/tensor.rs` (prepare, serialize), and the Hub's conventions for sharded files.
 """
 
 from __future__ import annotations
@@ -18,7 +18,14 @@ METADATA = {"format": "pt"}  # some loaders refuse a file without it
 
 @dataclass(frozen=True)
 class Shard:
-    """One file: its header (the length prefix included) and where in it each tensor starts, in bytes."""
+    """One file.
+
+    Attributes:
+        file: Its name.
+        header: Its header, with the length prefix.
+        offsets: The byte at which each tensor starts, from the start of the file.
+        size: Its size in bytes.
+    """
 
     file: str
     header: bytes
@@ -27,9 +34,9 @@ class Shard:
 
 
 def lay_out(specs: Sequence[TensorSpec], max_shard_size: int) -> tuple[Shard, ...]:
-    """Distribute tensors over shards, in the order given, and lay each shard out.
+    """Distribute tensors over shards in the given order, and lay out each shard.
 
-    A shard's tensors take at most `max_shard_size` bytes together, unless a single one is larger.
+    The tensors of a shard take at most `max_shard_size` bytes together, unless a single tensor is larger.
     """
     groups: list[list[TensorSpec]] = []
     room = -1
@@ -46,7 +53,7 @@ def lay_out(specs: Sequence[TensorSpec], max_shard_size: int) -> tuple[Shard, ..
 
 
 def index_json(shards: Sequence[Shard], specs: Sequence[TensorSpec]) -> str:
-    """The text of model.safetensors.index.json, as transformers writes it."""
+    """Return the text of model.safetensors.index.json, as transformers writes it."""
     index = {
         "metadata": {
             "total_parameters": sum(spec.elements for spec in specs),
@@ -58,7 +65,7 @@ def index_json(shards: Sequence[Shard], specs: Sequence[TensorSpec]) -> str:
 
 
 def _shard(file: str, specs: Sequence[TensorSpec]) -> Shard:
-    # By dtype, the widest first, so that each tensor is aligned; then by the name's UTF-8 bytes.
+    # By dtype, the widest first, so that each tensor is aligned. Then by the UTF-8 bytes of the name.
     ordered = sorted(specs, key=lambda spec: (-LAYOUT_RANK[spec.dtype.name], spec.name.encode()))
     header: dict[str, object] = {"__metadata__": METADATA}
     relative: dict[str, int] = {}

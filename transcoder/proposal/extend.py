@@ -33,8 +33,8 @@ def extend(
             f"no mapping can be proposed from {mapping.name}",
             Problem(
                 f"variables like {min(specs, default='none')}",
-                f"the transformer at {' and at '.join(bases)}" if bases else "no whole transformer of this kind",
-                "it once",
+                f"the transformer at {' and at '.join(bases)}" if bases else "no whole transformer of this family",
+                "it exactly once",
                 "check that config.json belongs to the transformer inside, or pass --mapping with its family"
                 if not bases
                 else "write the mapping by hand: `let: {base: ...}` says which",
@@ -52,8 +52,8 @@ def _lines(
     bare = mapping.architectures[next(iter(mapping.architectures))]
     parts = [text if (text := str(use)).isidentifier() else f'"{text}"' for use in bare.parts]
     for text in (
-        f"# {architecture}: a {mapping.name} encoder and what was built on it. Every line below `head` is a proposal:",
-        "# check each name against your PyTorch module, and the transposes (kernels turn, PyTorch's are (out, in)).",
+        f"# {architecture}: a {mapping.name} encoder with further layers. Every line below `head` is a proposal:",
+        "# compare its name with your PyTorch module, and check its transpose: PyTorch's weights are (out, in).",
         f"extends: {mapping.name}",
         f'let: {{base: "{base}"}}',
         "",
@@ -68,7 +68,7 @@ def _lines(
     for text in (
         "architectures:",
         f"  {architecture}:",
-        f'    let: {{root: "{module}."}} # where the encoder lies in the module',
+        f'    let: {{root: "{module}."}} # the attribute of the module that holds the encoder',
         f"    parts: [{', '.join(parts + ['head'] * bool(rest))}]",
     ):
         yield ProposedLine(text)

@@ -8,7 +8,7 @@ from transcoder.mapping.config_values import merge_config
 from transcoder.options import AnyPath
 from transcoder.origins.transformers import config_of, mapping_of
 from transcoder.proposal.extend import extend
-from transcoder.proposal.match import guess
+from transcoder.proposal.match import match_names
 from transcoder.proposal.proposal import Proposal
 from transcoder.proposal.yaml_lines import proposal_of
 from transcoder.repository.skeleton import state_dict_of
@@ -32,13 +32,14 @@ def propose_mapping(
     rule for every other variable.
 
     Args:
-        source: The checkpoint: a file, a directory, a checkpoint prefix, or the URL of one.
-        mapping: The mapping of the transformer inside: a YAML file or the name of a shipped mapping. By default the
-            one that config.json names.
-        config: The config.json of the transformer or the target. By default the one beside the source.
-        architecture: The class name that the mapping is written for. By default the target, or "MyModel".
+        source: The checkpoint: a file, a directory or a checkpoint prefix, or the URL of one.
+        mapping: The mapping of the transformer inside: a file, or the name of a shipped mapping. Default: the shipped
+            mapping for the model_type of config.json.
+        config: The config.json of the transformer or of the target. Default: the one beside the weights.
+        architecture: The class name that the mapping is written for. Default: the target, or "MyModel".
         module: The attribute of the PyTorch module that holds the transformer.
-        target: A class of transformers, or a .safetensors file that the PyTorch model saved.
+        target: A class of transformers, or a .safetensors file that the PyTorch model saved. Default: None, for a
+            model around a transformer.
 
     Returns:
         The proposal: `yaml` is the text of the file; `lines` says how certain each line is.
@@ -67,5 +68,5 @@ def propose_mapping(
 def _for_target(source: Source, target: str, config: dict[str, object], architecture: str) -> Proposal:
     tensors, tied = state_dict_of(target, config)
     variables = {n: (s.dtype.name, s.shape) for n, s in source.specs.items() if not is_training_state(n)}
-    matching = guess(variables, tensors)
+    matching = match_names(variables, tensors)
     return proposal_of(matching, architecture=architecture, source=source.path.name, tied=tied)

@@ -6,40 +6,41 @@ import itertools
 import json
 from collections.abc import Iterator, Mapping
 
-from transcoder.proposal.match import RESHAPE, Group, Guess, Kind, Match, Open
+from transcoder.proposal.match import RESHAPE, Group, Kind, Match, Matching, OpenGroup
 from transcoder.proposal.proposal import Certainty, Proposal, ProposedLine
 
 Numbers = tuple[int, ...]  # of a name, one for each hole of its template
 _LOOP_NAMES = "ijkl"
 
 
-def proposal_of(guess: Guess, *, architecture: str, source: str, tied: Mapping[str, str]) -> Proposal:
+def proposal_of(matching: Matching, *, architecture: str, source: str, tied: Mapping[str, str]) -> Proposal:
     """Return a mapping file, ready to edit.
 
     `source` is the name of the checkpoint. `tied` has the names of the state dict that share a tensor with another
     name, by that other name.
     """
-    rules = [line for match in guess.matches for line in _rules(match)]
-    rules += [line for each in guess.open for line in _open(each)]
-    sure = sum(len(match.source.members) for match in guess.matches if not match.doubt)
-    doubtful = sum(len(match.source.members) for match in guess.matches if match.doubt)
-    filled = sum(_counts_batches(each.target) for each in guess.open)
-    undecided = sum(len(each.target.members) for each in guess.open if not _counts_batches(each.target))
-    unused = sum(len(group.members) for group in guess.unused)
+    rules = [line for match in matching.matches for line in _rules(match)]
+    rules += [line for each in matching.open for line in _open(each)]
+    sure = sum(len(match.source.members) for match in matching.matches if not match.doubt)
+    doubtful = sum(len(match.source.members) for match in matching.matches if match.doubt)
+    filled = sum(_counts_batches(each.target) for each in matching.open)
+    undecided = sum(len(each.target.members) for each in matching.open if not _counts_batches(each.target))
+    unused = sum(len(group.members) for group in matching.unused)
     head = [
-        f"# A proposal for {architecture}, by the names and shapes of {source} and of the PyTorch state dict:",
+        f"# A proposal for {architecture}, from the names and shapes of {source} and of the PyTorch state dict.",
         f"# {sure} tensors are sure, {doubtful} likely, {undecided} open"
         + (f", and {unused} variables unused." if unused else "."),
-        "# Check every line that is not sure; a number is how alike the names are. Sizes are this checkpoint's own.",
+        "# Check every line that is not sure. The percentage is the similarity of the names.",
+        "# Sizes are those of this checkpoint.",
     ]
     if tied:
-        head.append("# Tied in PyTorch, so not written: " + ", ".join(f"{n} (to {o})" for n, o in tied.items()))
+        head.append("# Tied in PyTorch, so not in the output: " + ", ".join(f"{n} (to {o})" for n, o in tied.items()))
     if filled:
-        head.append("# PyTorch counts batches where TensorFlow does not: those are filled with 0.")
+        head.append("# PyTorch counts batches, TensorFlow does not: these tensors are filled with 0.")
     lines = [
         *map(ProposedLine, (*head, "extends: _training", "parts:", "  tensors:")),
         *rules,
-        *map(_unused, guess.unused),
+        *map(_unused, matching.unused),
         *map(ProposedLine, ("architectures:", f"  {architecture}: {{parts: [tensors]}}")),
     ]
     return Proposal(architecture, tuple(lines))
@@ -62,24 +63,24 @@ def _rules(match: Match) -> Iterator[ProposedLine]:
         yield ProposedLine(text, certainty, round(match.likeness, 4), match.doubt)
 
 
-def _open(each: Open) -> Iterator[ProposedLine]:
+def _open(each: OpenGroup) -> Iterator[ProposedLine]:
     if _counts_batches(each.target):
         for member in each.target.members:
             name = each.target.name(member.numbers)
             yield ProposedLine(f"    - {{fill: 0, cast: int64, to: {_quoted(name)}, shape: []}}", "sure")
         return
     candidates = ", ".join(_where(group) for group in each.candidates)
-    reason = f"equally like {candidates}" if candidates else "no variable fits"
+    reason = f"equally similar to {candidates}" if candidates else "no variable fits"
     yield ProposedLine(f"    # {_where(each.target)}: open, {reason}", "open", reason=reason)
 
 
 def _unused(group: Group) -> ProposedLine:
-    reason = "nothing wants it: write a rule, or drop it with a why"
-    return ProposedLine(f"    # {_where(group)}: {reason}", "unused", reason=reason)
+    reason = "write a rule, or drop it with a why"
+    return ProposedLine(f"    # {_where(group)}: unused, {reason}", "unused", reason=reason)
 
 
 def _counts_batches(group: Group) -> int:
-    """How many counters of batches these are, which TensorFlow does not have."""
+    """Return the number of batch counters in a group. TensorFlow has none."""
     return len(group.members) if group.leaf == "num_batches_tracked" else 0
 
 

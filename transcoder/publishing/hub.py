@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -20,11 +19,10 @@ from typing import Any
 from transcoder._version import __version__
 from transcoder.artifacts import CARD
 from transcoder.errors import Problem, PublishError, TranscodeError, UsageError, missing
+from transcoder.files.redact import redact, redact_urls
 from transcoder.publishing.uploads import Upload
 
-_QUERY = re.compile(r"\?[\w.%-]+=[^\s'\"<>)]*")
-_USER = re.compile(r"(https?://)[^\s/@]+@")
-_TOKEN = re.compile(r"\b(hf|api_org)_[A-Za-z0-9]{8,}\b")
+MAX_CHARS = 600  # of the client's message
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ class Hub:
 
     @property
     def url(self) -> str:
-        return _USER.sub(r"\1", self._api.endpoint) + f"/{self.repo}"
+        return f"{redact_urls(self._api.endpoint)}/{self.repo}"
 
     @property
     def has_token(self) -> bool:
@@ -180,7 +178,8 @@ class Hub:
         answers: list[Any] = [getattr(each, "response", None) for each in chain]
         answers = [answer for answer in answers if answer is not None]
         status = answers[0].status_code if answers else None
-        found = self._clean("; ".join(f"{type(each).__name__}: {each}" for each in chain))
+        text = redact("; ".join(f"{type(each).__name__}: {each}" for each in chain), [self._token])
+        found = " ".join(text.split())[:MAX_CHARS]
         wanted, remedy = "an answer", "check the network and HF_ENDPOINT, then run the same command again: it resumes"
         if type(chain[-1]).__name__ == "OfflineModeIsEnabled":
             wanted, remedy = "a connection", "unset HF_HUB_OFFLINE"
@@ -194,13 +193,6 @@ class Hub:
         elif status is not None:
             wanted, remedy = "a commit that the Hub accepts", "fix what the message names"
         return Problem(self.url, found, wanted, remedy)
-
-    def _clean(self, text: str) -> str:
-        known = {self._token, os.environ.get("HF_TOKEN"), os.environ.get("HUGGING_FACE_HUB_TOKEN")}
-        for token in sorted((token for token in known if token), key=len, reverse=True):
-            text = text.replace(token, "[token]")
-        text = _TOKEN.sub("[token]", _USER.sub(r"\1", _QUERY.sub("", text)))
-        return " ".join(text.split())[:600]
 
 
 @contextmanager

@@ -83,20 +83,22 @@ def load(
     variable are as in a new model. One warning lists both. A shape that differs is always an error.
 
     Args:
-        source: A file, a directory or a checkpoint prefix, or the URL of one.
-        model: A class of transformers such as `RobertaModel`, `AutoModel` or another auto class, or a
-            `torch.nn.Module`, which is filled in place. By default None: the result is a `StateDict`.
-        config: The config.json to use. By default the one beside the weights.
-        architecture: The PyTorch class whose table of the mapping is used. By default the model's class, or without
-            `strict` or `model` the class that config.json names.
-        mapping: A YAML file, or the name of a shipped mapping. By default the one for the model_type of config.json.
+        source: The checkpoint: a file, a directory or a checkpoint prefix, or the URL of one.
+        model: A class of transformers such as `RobertaModel`, an auto class such as `AutoModel`, or a
+            `torch.nn.Module`, which is filled in place. Default: None, for a `StateDict`.
+        config: The config.json of the model. Default: the one beside the weights.
+        architecture: The PyTorch class whose table of the mapping is used. Default: the model's class, or without
+            `strict` or `model` the one that config.json names.
+        mapping: A mapping file, or the name of a shipped mapping. Default: the shipped mapping for the model_type of
+            config.json.
         dtype: "keep", or the dtype to which floating tensors are cast: "float32", "float16" or "bfloat16".
         strict: Whether a variable without a place or a tensor without a variable is an error.
-        memory: The limit of the buffers beside the model, in bytes or as text such as "32MB".
-        threads: The number of threads. By default the number of cores, at most 4, and one for each 10 MB of `memory`.
-        contain: Whether a separate process inspects HDF5 files first, in case libhdf5 crashes. By default only for
-            URLs.
-        progress: Called with (bytes filled since the last call, bytes in all), from any thread.
+        memory: The limit of all threads' buffers together, beside the model, in bytes or as text such as "32MB".
+        threads: The number of threads. Default: the number of cores, at most 4, and one for each 10 MB of `memory`.
+        contain: Whether a separate process inspects HDF5 files first, in case libhdf5 crashes. Default: for remote
+            sources only.
+        progress: Called as `progress(count, total)`: bytes filled since the last call, bytes in all. Calls come from
+            any thread.
 
     Returns:
         The model, or without `model` a `StateDict`, which reads each tensor when it is asked for.

@@ -21,7 +21,7 @@ from transcoder.planning.plan import Plan
 from transcoder.planning.recipe import Recipe
 from transcoder.sources.open import Source
 from transcoder.tensors import DType
-from transcoder.writing.stream import Digests, Stream, Workspace
+from transcoder.writing.stream import Stream, VariableDigests, Workspace
 
 
 def torch_dtype(dtype: DType) -> torch.dtype:
@@ -46,7 +46,7 @@ class Filler:
         self._plan = plan
         self._source = source
         self._progress = progress or (lambda _: None)
-        self._digests = Digests()
+        self._digests = VariableDigests()
         self._local = threading.local()
         self._stop = threading.Event()
         self._portions = portions(plan.recipes, plan.options)

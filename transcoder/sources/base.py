@@ -1,4 +1,4 @@
-"""The seam between containers and everything after them: the Source protocol, and reading ranges of a file.
+"""The Source protocol, between the containers and everything after them, and files that are read by byte ranges.
 
 Decides nothing about any format.
 """
@@ -27,23 +27,27 @@ S = TypeVar("S")
 
 
 @dataclass(frozen=True)
-class Extent:
-    """Where a variable's bytes lie contiguous, little-endian and in C order."""
+class ByteRange:
+    """The place of contiguous, little-endian bytes in C order: a file, and an offset in bytes."""
 
     file: RangeFile
     offset: int
 
     @property
     def path(self) -> Location:
+        """The path of the file."""
         return self.file.path
 
 
 class Source(Protocol):
     """A checkpoint opened for reading. Opening reads metadata only.
 
-    `specs` maps canonical variable names (no model scope, no `:0`) to their dtype and shape; `not_tensors`
-    maps what else the container holds (strings, configuration) to what it is. `kind` names the container,
-    `producer` who wrote it as far as it says, `scope` the level that all variable names had in common.
+    Attributes:
+        kind: The container's format, such as "keras-h5".
+        producer: The program that wrote it, as far as the container says.
+        scope: The level that all variable names had in common, such as the model's name.
+        specs: For each canonical variable name (without scope, without `:0`) its dtype and shape.
+        not_tensors: For each other content, such as a string or a configuration, what it is.
     """
 
     kind: str
@@ -54,28 +58,30 @@ class Source(Protocol):
 
     @property
     def path(self) -> Location:
-        """What a user would name to mean it."""
+        """The path by which a user names the container."""
         ...
 
     def read_into(self, name: str, start: int, buffer: memoryview) -> None:
         """Fill `buffer` with the variable's little-endian C-order bytes from byte `start`.
 
-        By the time every byte of a variable has been handed out once, all that the container knows for
-        verifying it (checksums, second copies) has been verified. Safe to call from several threads.
+        When every byte of a variable has been read once, everything that the container has to verify it (checksums,
+        second copies) has been verified. Safe to call from several threads.
 
-        Raises SourceError: the file is shorter than it says, or the data don't match their checksum.
+        Raises SourceError: the file is truncated, or the data do not match their checksum.
         """
         ...
 
-    def extent(self, name: str) -> Extent | None:
-        """Where the raw bytes lie, or None where they can't be taken as they are."""
+    def byte_range(self, name: str) -> ByteRange | None:
+        """Return the place of the raw bytes, or None if they must be decoded."""
         ...
 
     def files(self) -> tuple[Location, ...]:
-        """The files that the container consists of."""
+        """Return the files of the container."""
         ...
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        """Release files and handles. May be called twice."""
+        ...
 
     def __enter__(self: S) -> S: ...
 
@@ -85,10 +91,10 @@ class Source(Protocol):
 
 
 class Closing:
-    """`with` for a source that has `close`."""
+    """Makes a source with `close` a context manager."""
 
     def close(self) -> None:
-        """Give back files and handles; may be called twice."""
+        """Release files and handles. May be called twice."""
 
     def __enter__(self: S) -> S:
         return self
@@ -100,7 +106,7 @@ class Closing:
 
 
 class RangeFile(Closing):
-    """A regular file, or a remote one, read by absolute ranges, from any thread."""
+    """A regular file, local or remote, read by absolute byte ranges from any thread."""
 
     def __init__(self, path: Location) -> None:
         self.path = path
@@ -120,15 +126,15 @@ class RangeFile(Closing):
         if not stat.S_ISREG(status.st_mode):
             os.close(self._fd)
             raise SourceError(
-                f"can't read {path}",
+                f"unreadable file {path}",
                 Problem(str(path), "not a regular file", "a file on disk", "copy the checkpoint to a file"),
             )
         self.size = status.st_size
 
     def read_into(self, start: int, buffer: memoryview, what: str, end: int | None = None) -> None:
-        """Fill `buffer` from byte `start`; `what` names the wanted thing in an error.
+        """Fill `buffer` from byte `start`. `what` names the content in an error.
 
-        `end` is where the wanted thing ends, as far as it will be read on: a remote file is read ahead up to there.
+        `end` is where the content ends that will be read next: a remote file is read ahead up to there.
         """
         if self._remote is not None:
             if start + len(buffer) > self.size:
@@ -146,7 +152,7 @@ class RangeFile(Closing):
             raise unreadable(self.path, error) from error
 
     def read_runs(self, start: int, pitch: int, run: int, buffer: memoryview, what: str) -> None:
-        """Fill `buffer` with runs of `run` bytes that begin every `pitch` bytes from `start`; not of a remote file."""
+        """Fill `buffer` with runs of `run` bytes, one every `pitch` bytes from `start`. Local files only."""
         try:
             for at in range(0, len(buffer), run):
                 count = os.preadv(self._fd, (buffer[at : at + run],), start)
@@ -157,15 +163,15 @@ class RangeFile(Closing):
             raise unreadable(self.path, error) from error
 
     def forget(self, start: int, length: int) -> None:
-        """Let the system drop a range from its page cache."""
+        """Evict a range from the page cache."""
         if self._remote is None:
             forget(self._fd, start, length)
 
     def read(self, start: int, length: int, what: str, end: int | None = None) -> bytes:
-        """`length` bytes from `start`; refuses before allocating what the file can't hold.
+        """Return `length` bytes from `start`. A range beyond the end of the file is refused before any allocation.
 
-        For what may be read again, or in pieces here and there: of a remote file it is kept for a while. Nothing
-        beyond `end` will be wanted soon.
+        For content that is read again or in scattered pieces: the range of a remote file is cached for a while, and
+        nothing beyond `end` is read ahead.
         """
         if start < 0 or length < 0 or start + length > self.size:
             raise truncated(self.path, what, start + length, self.size)
@@ -183,9 +189,9 @@ class RangeFile(Closing):
 
 
 def read_small(path: Location, largest: int) -> bytes:
-    """All of a small file, such as an index.
+    """Return the content of a small file, such as an index.
 
-    Raises SourceError: it can't be read, is none that lies on a disk, or is larger.
+    Raises SourceError: the file is unreadable, not a regular file, or larger than `largest` bytes.
     """
     with RangeFile(path) as file:
         if file.size > largest:
@@ -194,7 +200,7 @@ def read_small(path: Location, largest: int) -> bytes:
 
 
 def read_swapped(read: Callable[[int, memoryview], None], start: int, buffer: memoryview, word: int) -> None:
-    """Fill `buffer` from byte `start` of numbers of `word` bytes that are stored big-endian; the range may cut some."""
+    """Fill `buffer` from byte `start` of big-endian numbers of `word` bytes. The range may cut numbers."""
     first = start // word * word
     stop = start + len(buffer)
     whole = buffer if first == start and stop % word == 0 else memoryview(bytearray(stop + -stop % word - first))
@@ -206,23 +212,25 @@ def read_swapped(read: Callable[[int, memoryview], None], start: int, buffer: me
 
 
 def in_order(paths: Iterable[Location]) -> list[Location]:
-    """Paths by name, in an order that is the same wherever they lie."""
+    """Return paths sorted by name, in an order that does not depend on the file system."""
     return sorted(paths, key=str)
 
 
 def truncated(path: Location, what: str, wanted: int, size: int) -> SourceError:
+    """Return the error for a file that ends before its content does."""
     return SourceError(
         f"{path.name} is incomplete",
         Problem(
             f"{path}: {what}",
             f"a file of {size} bytes",
             f"at least {wanted} bytes",
-            "fetch or copy the file again: it is truncated",
+            "download or copy the file again: it is truncated",
         ),
     )
 
 
 def unreadable(path: Location, error: OSError) -> SourceError:
+    """Return the error for what the operating system says about reading `path`."""
     reason = error.strerror or str(error)
     return SourceError(
         f"can't read {path}",
@@ -231,13 +239,13 @@ def unreadable(path: Location, error: OSError) -> SourceError:
 
 
 def damaged(path: Location, where: str, found: str, wanted: str) -> SourceError:
-    """A file that contradicts itself."""
+    """Return the error for a file that contradicts itself."""
     return SourceError(
         f"{path.name} is damaged",
         Problem(
             f"{path}: {where}",
             found,
             wanted,
-            "fetch or copy the file again; if it persists, it was written damaged",
+            "download or copy the file again; if the error persists, the file was written damaged",
         ),
     )

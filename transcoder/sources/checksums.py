@@ -1,6 +1,6 @@
-"""Checksums of things that are read by ranges: each is verified by the time that all of it has been handed out.
+"""Checksums of content that is read by ranges: each is verified when all of its content has been read once.
 
-Decides nothing about any format: what a checksum is, and what is said where one is wrong, is its reader's.
+Decides nothing about any format: the reader decides what a checksum is, and what the error says.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ import threading
 from collections.abc import Callable
 from typing import Generic, Protocol, TypeVar
 
-PIECE = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 
 class Covered(Protocol):
-    """What one checksum covers: `size` bytes under a key, behind bytes whose checksum is `begun`."""
+    """The content of one checksum: `size` bytes under a key, after bytes whose checksum is `begun`."""
 
     @property
     def key(self) -> str: ...
@@ -29,11 +29,11 @@ T = TypeVar("T", bound=Covered)
 
 
 class Checksums(Generic[T]):
-    """Takes the checksum of a thing that is read from start to end as its bytes pass, and of any other in a pass of
-    its own before its first byte is handed out.
+    """Computes a checksum while its content is read from start to end. Content that is read in another order is read
+    once more, before its first byte is returned.
 
-    `add(data, checksum)` goes on with a checksum; `read(thing, start, buffer)` reads; `conclude(thing, checksum)`
-    raises SourceError where it is not the stored one. Safe to call from several threads.
+    `add(data, checksum)` continues a checksum, `read(thing, start, buffer)` reads, and `conclude(thing, checksum)`
+    raises SourceError if it is not the stored one. Safe to call from several threads.
     """
 
     def __init__(
@@ -70,17 +70,17 @@ class Checksums(Generic[T]):
                 self._running[key] = (seen, checksum)
 
     def verify(self, thing: T) -> None:
-        """Read a thing from start to end for its checksum alone."""
-        scratch = memoryview(bytearray(min(PIECE, thing.size)))
+        """Read a thing from start to end, only for its checksum."""
+        scratch = memoryview(bytearray(min(CHUNK_BYTES, thing.size)))
         checksum = thing.begun
-        for start in range(0, thing.size, PIECE):
-            piece = scratch[: min(PIECE, thing.size - start)]
+        for start in range(0, thing.size, CHUNK_BYTES):
+            piece = scratch[: min(CHUNK_BYTES, thing.size - start)]
             self._read(thing, start, piece)
             checksum = self._add(piece, checksum)
         self.conclude(thing, checksum)
 
     def conclude(self, thing: T, checksum: int) -> None:
-        """Hold a thing's checksum, come by in whatever way, against the stored one."""
+        """Compare a thing's checksum with the stored one."""
         self._conclude_one(thing, checksum)
         with self._lock:
             self._verified.add(thing.key)

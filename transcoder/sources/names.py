@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 _SHARED = re.compile(r"(^|/)[^/]*___([^/]*)/")
 _OUTPUT_INDEX = re.compile(r":\d+$")
 
-# What training leaves beside the weights, by the names Keras, tf.train and Mesh TensorFlow give it.
+# Training state beside the weights, by the names of Keras, tf.train and Mesh TensorFlow.
 _TRAINING_STATE = re.compile(
     r"""^(save_counter|global_step|iter|iteration|decay|learning_rate|beta_?[12](_power)?|momentum|rho|total|count)$
       | ^(training|optimizer|optimizer_weights|keras_api/metrics)/
@@ -24,29 +24,29 @@ _TRAINING_STATE = re.compile(
 
 
 def is_training_state(name: str) -> bool:
-    """Whether a variable is an optimizer's or a counter's and not the model's."""
+    """Return whether a variable belongs to an optimizer or a counter, not to the model."""
     return _TRAINING_STATE.search(name) is not None
 
 
 def tidy(raw: str) -> str:
-    """A variable's name without its output index and without scope aliases."""
+    """Return a variable's name without output index and scope aliases."""
     return _SHARED.sub(r"\1\2/", _OUTPUT_INDEX.sub("", raw))
 
 
 def stripped(raw: str) -> str:
-    """The tidy name, without the model's scope, of a variable as transformers' shards and safetensors have it.
+    """Return the tidy name, without the model's scope, of a variable in transformers' shards and safetensors.
 
-    They lost the first level, but for names with `model.` in them, which were left whole
+    transformers removes the first level, except from names that contain `model.`
     (modeling_tf_utils.strip_model_name_and_prefix).
     """
     return tidy(raw.partition("/")[2] or raw) if "model." in raw else tidy(raw)
 
 
 def common_scope(names: Collection[str]) -> str:
-    """The first level that all of a Keras model's variables share (`tf_roberta_model_3`), or "".
+    """Return the first level that all variables of a Keras model share (`tf_roberta_model_3`), or "".
 
-    Keras names it after the model's class and numbers it by instance, so it differs between saves
-    of one model and says nothing about the variable. A level right above a variable is its layer, no scope.
+    Keras names it after the model's class and numbers it by instance, so it differs between saves of one model. The
+    level directly above a variable is its layer, not a scope.
     """
     deep = [name.split("/") for name in names if not is_training_state(name)]
     firsts = {levels[0] for levels in deep}
@@ -54,15 +54,15 @@ def common_scope(names: Collection[str]) -> str:
 
 
 def below(name: str, scope: str) -> str:
-    """The name without the scope in front, where it has it."""
+    """Return the name without the scope in front, if it has that scope."""
     return name[len(scope) + 1 :] if scope and name.startswith(scope + "/") else name
 
 
 def below_scopes(names: Collection[str]) -> dict[str, str]:
-    """Each name by what is left of it without its first level; by itself where it has but one, or another's is equal.
+    """Return each name by the name without its first level, or by itself if that is empty or not unique.
 
-    transformers' own rule for all its TF models (convert_tf_weight_name_to_pt_weight_name), of which some have
-    variables outside of the model's scope.
+    This is transformers' rule for all TF models (convert_tf_weight_name_to_pt_weight_name). Some have variables outside
+    of the model's scope.
     """
     shorter = {name: name if is_training_state(name) else name.partition("/")[2] or name for name in names}
     count = Counter(shorter.values())
@@ -73,11 +73,11 @@ def below_scopes(names: Collection[str]) -> dict[str, str]:
 def names_by_layer(
     layers_of: Mapping[str, Sequence[str]], differ: Callable[[str], bool]
 ) -> Mapping[tuple[str, str], str]:
-    """The name of each (layer, weight), where a name that several layers have may be one weight or several.
+    """Return the name of each (layer, weight). A name in several layers may be one weight or several.
 
-    Layers share a weight, which is stored with each; but layers of one name in two models within a model give
-    different weights one name too. `differ` says whether those of a name do; then they go by their layers' names as
-    well, and so does all else of one name in these layers.
+    A shared weight is stored with each of its layers. But equally named layers of two inner models give different
+    weights one name. `differ` tells whether the weights of a name differ. If they do, they get their layers' names in
+    front, as do all equally named weights of these layers.
     """
     apart = {layer for name, layers in layers_of.items() if len(layers) > 1 and differ(name) for layer in layers}
     return {

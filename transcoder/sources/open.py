@@ -1,4 +1,4 @@
-"""Containers that hold a TensorFlow model's variables. `open_source` finds out which one a path is, by content."""
+"""Opens the one container at a path or URL, whatever its format."""
 
 from __future__ import annotations
 
@@ -19,16 +19,23 @@ from transcoder.sources.remote.path import RemotePath
 __all__ = ["Source", "check_unchanged", "open_source"]
 
 V1_SUFFIX = ".ckpt"  # usual for V1 checkpoints, which can have any name
-LONGEST_NAME = 2000
+MAX_NAME_CHARACTERS = 2000
 
 
 def open_source(path: AnyPath | RemotePath, *, contain: bool | None = None) -> Source:
-    """Open the one checkpoint at `path`: a file, a directory or a checkpoint prefix, or the URL of one.
+    """Open a checkpoint. Reads metadata only.
 
-    Reads metadata only. `contain` has the structure of HDF5 files looked through by a process of its own first, in
-    case that libhdf5 crashes; by default only of what is remote.
+    Args:
+        path: A file, a directory or a checkpoint prefix, or the URL of one.
+        contain: Inspect HDF5 files in a separate process first, in case libhdf5 crashes. By default, only remote
+            files are.
 
-    Raises SourceError: nothing there, no weights, several containers, or a damaged one.
+    Returns:
+        The opened source, a context manager.
+
+    Raises:
+        SourceError: There is nothing at `path`, or no weights, or several containers, or a damaged one.
+        UsageError: The URL is not supported.
     """
     where = locate(path)
     try:
@@ -41,25 +48,25 @@ def open_source(path: AnyPath | RemotePath, *, contain: bool | None = None) -> S
             Problem(
                 str(where),
                 ", ".join(f"{str(c.path).removeprefix(f'{where}/')} ({c.format.title})" for c in candidates),
-                "one",
-                f"name the one you mean, for example: {candidates[0].path}",
+                "one container",
+                f"name one of them, for example: {candidates[0].path}",
             ),
         )
     if not candidates:
         raise _nothing(where)
     try:
         with _without_collector() if isinstance(where, RemotePath) else nullcontext():
-            return _named_well(candidates[0].open(isinstance(where, RemotePath) if contain is None else contain))
-    except OSError as error:  # of a name that an index gives, for one, and no file can have
+            return _check_names(candidates[0].open(isinstance(where, RemotePath) if contain is None else contain))
+    except OSError as error:  # for example, an index names a file that no file system allows
         raise unreadable(where, error) from error
 
 
 @contextmanager
 def _without_collector() -> Iterator[None]:
-    """A block in which no garbage is collected by itself.
+    """Disable automatic garbage collection in a block.
 
-    h5py holds its lock while libhdf5 reads through a file object. Were h5py's garbage collected in the thread
-    that fetches for it (fsspec has one), that thread would wait for the lock, and the lock's holder for the thread.
+    h5py holds its lock while libhdf5 reads through a file object. If the thread that fetches the data (fsspec has one)
+    collected h5py's garbage, it would wait for the lock, and the holder of the lock for the thread.
     """
     was_on = gc.isenabled()
     gc.disable()
@@ -70,23 +77,23 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _named_well(source: Source) -> Source:
-    """The source itself. Raises SourceError: a variable has a name that can't be shown, or of no sane length."""
+def _check_names(source: Source) -> Source:
+    """Return the source. Raises SourceError: the name of a variable is too long or not printable."""
     for name in source.specs:
-        if len(name) > LONGEST_NAME or printable(name) != name or "\n" in name or "\t" in name:
+        if len(name) > MAX_NAME_CHARACTERS or printable(name) != name or "\n" in name or "\t" in name:
             source.close()
-            what = f"a name of {len(name)} characters" if len(name) > LONGEST_NAME else f"the name {name!a}"
+            what = f"a name of {len(name)} characters" if len(name) > MAX_NAME_CHARACTERS else f"the name {name!a}"
             raise SourceError(
-                f"{source.path.name} holds something this version does not read",
-                Problem(str(source.path), what, "names of variables as TensorFlow has them", "rename the variable"),
+                f"{source.path.name} contains data this version cannot read",
+                Problem(str(source.path), what, "printable names, as TensorFlow writes them", "rename the variable"),
             )
     return source
 
 
 def check_unchanged(source: Source) -> None:
-    """Hold the files of a remote source against what they were when it was opened.
+    """Compare the files of a remote source with their state when it was opened.
 
-    Raises SourceError: one changed, so that what was read may be of both.
+    Raises SourceError: a file changed, so the data may be a mix of two versions.
     """
     for path in source.files():
         if isinstance(path, RemotePath):
@@ -103,10 +110,10 @@ def _nothing(path: Location) -> SourceError:
         files = in_order(path.iterdir())
         names = [file.name for file in files]
         if pytorch := [file.name for file in files if is_pytorch(file)]:
-            remedy = f"{pytorch[0]} is PyTorch's own, which needs no conversion; name the weights if others are meant"
+            remedy = f"{pytorch[0]} is a PyTorch file and needs no conversion; name TensorFlow weights if there are any"
         found = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
     else:
-        found = "a file that is none of them"
+        found = "an unrecognised file"
     return SourceError(
         f"no TensorFlow weights in {path}",
         Problem(

@@ -1,11 +1,11 @@
-"""A source whose variables go by other names: those that a mapping has for them."""
+"""A source with renamed variables: they have the names of a mapping."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
 
-from transcoder.sources.base import Closing, Extent, Location, Source
+from transcoder.sources.base import ByteRange, Closing, Location, Source
 from transcoder.tensors import TensorSpec
 
 
@@ -26,8 +26,8 @@ class Renamed(Closing):
     def read_into(self, name: str, start: int, buffer: memoryview) -> None:
         self._source.read_into(self._names[name], start, buffer)
 
-    def extent(self, name: str) -> Extent | None:
-        return self._source.extent(self._names[name])
+    def byte_range(self, name: str) -> ByteRange | None:
+        return self._source.byte_range(self._names[name])
 
     def files(self) -> tuple[Location, ...]:
         return self._source.files()

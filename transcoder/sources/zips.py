@@ -1,6 +1,6 @@
-"""Members of zip archives: where their bytes lie, unpacked within bounds and held against their CRC-32.
+"""Members of zip archives: their byte ranges, unpacked within bounds and compared with their CRC-32.
 
-Python's zipfile reads the directory; what it says of a member is checked against the file before a byte is believed.
+Python's zipfile reads the directory. Its entries are checked against the file before they are used.
 Source: PKWARE APPNOTE 6.3, 4.3.7 and 4.4.
 """
 
@@ -17,20 +17,27 @@ from transcoder.errors import Problem, SourceError
 from transcoder.sources.base import Location, RangeFile, damaged
 from transcoder.sources.magic import ZIP
 
-LOCAL = 30  # bytes of a local header, before the name and the extra field
+LOCAL_HEADER_BYTES = 30  # before the name and the extra field
 ENCRYPTED = 0x1
-COPIED = 1 << 20
-INFLATED = 100  # bytes for one of a compressed archive: weights give 1.1; what gives more would fill the disk
-# zipfile reports damage as any of these, where a length or a place in the archive is wrong.
+CHUNK_BYTES = 1 << 20
+MAX_RATIO = 100  # unpacked bytes for one packed byte: weights give 1.1, and a bomb would fill the disk
+# zipfile reports a wrong length or offset in the archive as any of these.
 DAMAGE = (
-    zipfile.BadZipFile, zlib.error, struct.error,
-    NotImplementedError, RuntimeError, EOFError, OSError, ValueError, OverflowError,
-)  # fmt: skip
+    zipfile.BadZipFile,
+    zlib.error,
+    struct.error,
+    NotImplementedError,
+    RuntimeError,
+    EOFError,
+    OSError,
+    ValueError,
+    OverflowError,
+)
 
 
 @dataclass(frozen=True)
 class Member:
-    """A member of an archive: `stored` bytes from `start`, which are `size` bytes with this CRC-32."""
+    """A member of an archive: `stored` bytes from `start`, which unpack to `size` bytes with this CRC-32."""
 
     name: str
     start: int
@@ -45,68 +52,71 @@ class Member:
 
 
 def is_archive(path: Location) -> bool:
-    """Whether a file is a zip archive. Raises SourceError: it is no file, or a link out of its directory."""
+    """Return whether a file is a zip archive. Raises SourceError: not a file, or a link out of its directory."""
     with RangeFile(path):
         pass
     try:
         with path.open("rb") as file:
             return zipfile.is_zipfile(file)
     except OSError:
-        return False  # whoever reads it then says what is wrong
+        return False  # its reader reports the error
 
 
 def member(file: RangeFile, info: zipfile.ZipInfo) -> Member:
-    """A member by its entry in the directory. Raises SourceError: encrypted, of another method, or beyond the file."""
+    """Return a member by its directory entry. Raises SourceError: encrypted, unsupported or outside the file."""
     path, name = file.path, info.filename
     if info.flag_bits & ENCRYPTED:
         raise SourceError(
             f"{path.name} is encrypted",
             Problem(
-                f"{path}: {name}", "an encrypted member", "plain ones", "unpack it, and pack it without a password"
+                f"{path}: {name}",
+                "an encrypted member",
+                "members without encryption",
+                "repack it without a password",
             ),
         )
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        raise damaged(path, name, f"compression method {info.compress_type}", "none, or deflate")
+        raise damaged(path, name, f"compression method {info.compress_type}", "stored or deflated")
     deflated = info.compress_type == zipfile.ZIP_DEFLATED
     if not deflated and info.compress_size != info.file_size:
-        raise damaged(path, name, f"{info.compress_size} stored bytes", f"{info.file_size}, which they are said to be")
-    # The local header has lengths of its own: its extra field may be another than the directory's.
-    local = file.read(info.header_offset, LOCAL, f"the local header of {name}")
+        raise damaged(path, name, f"{info.compress_size} stored bytes", f"{info.file_size}, the size of the member")
+    # The local header has its own lengths: its extra field may differ from the directory's.
+    local = file.read(info.header_offset, LOCAL_HEADER_BYTES, f"the local header of {name}")
     if local[:4] != ZIP.data:
-        raise damaged(path, name, "no local header", "one where the directory says")
+        raise damaged(path, name, "no local header", "a local header at the directory's offset")
     lengths = int.from_bytes(local[26:28], "little") + int.from_bytes(local[28:30], "little")
-    start = info.header_offset + LOCAL + lengths
+    start = info.header_offset + LOCAL_HEADER_BYTES + lengths
     if start + info.compress_size > file.size:
         raise damaged(path, name, f"{info.compress_size} bytes from {start}", f"within {file.size} bytes")
     return Member(name, start, info.compress_size, info.file_size, info.CRC, deflated)
 
 
 def check_unpacked(path: Location, where: str, packed: int, unpacked: int) -> None:
-    """Raises SourceError: what is deflated would be too large."""
-    if unpacked > INFLATED * packed:
-        found = f"{packed} bytes that are said to be {unpacked}"
-        raise damaged(path, where, found, f"at most {INFLATED} for one, as weights compress")
+    """Raise SourceError if deflated content would be too large."""
+    if unpacked > MAX_RATIO * packed:
+        found = f"{packed} bytes that unpack to {unpacked}"
+        raise damaged(path, where, found, f"at most {MAX_RATIO} times as many")
 
 
-def pieces(file: RangeFile, member: Member, step: int = COPIED) -> Iterator[bytes]:
-    """A member's bytes, unpacked, in pieces of at most `step` bytes; read to the end, they were its size and CRC-32.
+def pieces(file: RangeFile, member: Member, step: int = CHUNK_BYTES) -> Iterator[bytes]:
+    """Yield a member's unpacked bytes in pieces of at most `step` bytes; at the end, size and CRC-32 have been checked.
 
-    Raises SourceError: they are not.
+    Raises SourceError: size or CRC-32 differ.
     """
     size = crc = 0
     for piece in _inflated(file, member, step) if member.deflated else _stored(file, member, step):
         size += len(piece)
         if size > member.size:
-            raise damaged(file.path, member.name, "more bytes than the archive says", f"{member.size}")
+            raise damaged(file.path, member.name, "more bytes than its entry", f"{member.size}")
         crc = zlib.crc32(piece, crc)
         yield piece
     if size < member.size:
-        raise damaged(file.path, member.name, f"{size} bytes", f"{member.size}, as the archive says")
+        raise damaged(file.path, member.name, f"{size} bytes", f"{member.size}, the size of its entry")
     check_crc(file, member, crc)
 
 
 def unpack(file: RangeFile, member: Member, into: IO[bytes]) -> None:
-    """Write a member, unpacked, to a temporary file. Raises SourceError: it is damaged, or there is no room."""
+    """Unpack a member to a temporary file. Raises SourceError: the member is damaged, or the disk is full."""
     try:
         for piece in pieces(file, member):
             into.write(piece)
@@ -114,15 +124,19 @@ def unpack(file: RangeFile, member: Member, into: IO[bytes]) -> None:
     except OSError as error:
         raise SourceError(
             f"{file.path.name} can't be unpacked",
-            Problem(into.name, error.strerror or str(error), f"room for {member.size} bytes",
-                    "make room, or set TMPDIR to a directory that has it"),
-        ) from error  # fmt: skip
+            Problem(
+                into.name,
+                error.strerror or str(error),
+                f"space for {member.size} bytes",
+                "free space, or set TMPDIR to a directory with enough space",
+            ),
+        ) from error
 
 
 def check_crc(file: RangeFile, member: Member, crc: int) -> None:
-    """Raises SourceError: a CRC-32 that is not the one of the archive."""
+    """Raise SourceError if a CRC-32 is not the one of the archive."""
     if crc != member.crc:
-        found, wanted = f"CRC-32 {crc:08x}", f"CRC-32 {member.crc:08x}, as the archive says"
+        found, wanted = f"CRC-32 {crc:08x}", f"CRC-32 {member.crc:08x}, of its entry"
         raise damaged(file.path, member.name, found, wanted)
 
 
@@ -144,5 +158,5 @@ def _inflated(file: RangeFile, member: Member, step: int) -> Iterator[bytes]:
     except zlib.error as error:
         raise damaged(file.path, member.name, str(error), "deflated bytes") from error
     if not inflate.eof or inflate.unused_data:
-        found = "bytes behind the end of what is deflated" if inflate.eof else "an end too early"
-        raise damaged(file.path, member.name, found, "deflated bytes, whole and nothing else")
+        found = "bytes after the end of the deflated data" if inflate.eof else "truncated data"
+        raise damaged(file.path, member.name, found, "complete deflated data and nothing else")

@@ -1,4 +1,4 @@
-"""Casts between dtypes, rounded to nearest even, with a count of what a narrower dtype could not hold."""
+"""Casts between dtypes, rounding to nearest even, and counts the values that a narrower dtype can't hold."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from transcoder.tensors import DType
 
 Array = NDArray[np.generic]
 INFINITY = {"float16": 0x7C00, "bfloat16": 0x7F80}
-BLOCK = 1 << 15  # elements: temporaries stay in the cache and out of the memory budget
+BLOCK_ELEMENTS = 1 << 15  # cast at a time: temporaries stay in the cache, and small
 
 
 @dataclass
 class CastCounts:
-    """Finite values that became infinite, and values other than zero that became zero."""
+    """The number of finite values that became infinite, and of other values than zero that became zero."""
 
     overflowed: int = 0
     flushed: int = 0
 
 
 def cast_into(values: Array, source: DType, out: Array, target: DType, counts: CastCounts) -> None:
-    """Cast flat `values` into flat `out`, adding to `counts` where a float loses its value."""
-    for at in range(0, values.size, BLOCK):
-        piece = slice(at, at + BLOCK)
+    """Cast flat `values` into flat `out`. Add the floats that lose their value to `counts`."""
+    for at in range(0, values.size, BLOCK_ELEMENTS):
+        piece = slice(at, at + BLOCK_ELEMENTS)
         block = _widen(values[piece], source)
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             out[piece] = _narrow(block, target)
@@ -38,7 +38,7 @@ def cast_into(values: Array, source: DType, out: Array, target: DType, counts: C
 
 
 def _extremes(values: Array, dtype: DType) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
-    """Where stored floats are infinite, and where zero; of 16 bits by those, as NumPy's arithmetic is slow."""
+    """Return where stored floats are infinite, and where zero. 16-bit floats are compared by bits: NumPy is slow."""
     if dtype.size > 2:
         return np.isinf(values), np.asarray(values == 0)
     magnitude = values.view(np.uint16) & np.uint16(0x7FFF)
@@ -46,14 +46,14 @@ def _extremes(values: Array, dtype: DType) -> tuple[NDArray[np.bool_], NDArray[n
 
 
 def _widen(values: Array, dtype: DType) -> Array:
-    """The numbers that stored elements stand for; only bfloat16 is stored as something else."""
+    """Return the numbers of stored elements. Only bfloat16 is stored in another form."""
     if dtype.name != "bfloat16":
         return values
     return (values.astype(np.uint32) << 16).view(np.float32)
 
 
 def _narrow(values: Array, target: DType) -> Array:
-    """Numbers as stored elements. To 16 bits they go through float32, as in torch: float64 is rounded twice."""
+    """Return numbers as stored elements. As in torch, 16-bit floats go through float32: float64 is rounded twice."""
     match target.name:
         case "bfloat16":
             return _to_bfloat16(values.astype(np.float32, copy=False))
@@ -64,7 +64,7 @@ def _narrow(values: Array, target: DType) -> Array:
 
 
 def _to_bfloat16(values: NDArray[np.float32]) -> Array:
-    """The upper 16 bits of float32, rounded to nearest even; NaN stays NaN."""
+    """Return the upper 16 bits of float32, rounded to nearest even. NaN stays NaN."""
     bits = values.view(np.uint32)
     rounded = (bits + (((bits >> 16) & 1) + 0x7FFF)) >> 16
     return np.where(np.isnan(values), np.uint16(0x7FC0), rounded.astype(np.uint16))

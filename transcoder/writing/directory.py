@@ -1,7 +1,7 @@
-"""The output directory: all or nothing. Whole and durable under its name, or not there at all.
+"""The output directory: whole and durable under its name, or not there at all.
 
-Files are made in a hidden sibling, flushed, and renamed into place. A killed run leaves only that sibling,
-which the next run removes. What is in the way and not ours is refused, or with `force` kept beside ours.
+Files are written in a hidden sibling, flushed, and renamed into place. A killed run leaves only that sibling, which the
+next run removes. Other files in the output directory are refused, or with `force` kept.
 """
 
 from __future__ import annotations
@@ -21,15 +21,18 @@ from transcoder.receipt import consists_of, read_receipt
 from transcoder.sources.base import unreadable
 
 
-def places(output: Path) -> tuple[Path, ...]:
-    """The output and its hidden siblings: what is being made, what is being replaced, and the lock."""
+def output_paths(output: Path) -> tuple[Path, ...]:
+    """Return the output and its hidden siblings: the partial output, the replaced output, and the lock file."""
     return (output, *(output.parent / f".{output.name}.transcode-{what}" for what in ("partial", "old", "lock")))
 
 
 def check_paths(source: Path, output: Path) -> None:
-    """Refuse an output that is the source's directory or holds it.
+    """Refuse an output that is the source's directory, or contains it.
 
-    Raises UsageError; SourceError or WriteError for a path that the system refuses.
+    Raises:
+        UsageError: It is or does.
+        SourceError: The source's path can't be resolved.
+        WriteError: The output's path can't be resolved.
     """
     try:
         directory = source.resolve() if source.is_dir() else source.resolve().parent
@@ -47,16 +50,16 @@ def check_paths(source: Path, output: Path) -> None:
             Problem(
                 str(output),
                 f"the directory of {source}, or one above it",
-                "a directory of its own",
+                "another directory",
                 "choose another output",
             ),
         )
 
 
 def check_free(output: Path, *, force: bool) -> None:
-    """Refuse an output path that holds what is not ours.
+    """Refuse an output path that is a file, or contains files that no conversion wrote.
 
-    Raises WriteError naming each such file.
+    With `force`, other files are accepted. Raises WriteError naming each file.
     """
     try:
         _check_free(output, force=force)
@@ -67,7 +70,7 @@ def check_free(output: Path, *, force: bool) -> None:
 def _check_free(output: Path, *, force: bool) -> None:
     if output.is_symlink() or (output.exists() and not output.is_dir()):
         raise WriteError(
-            "the output is in the way",
+            "the output path is already taken",
             Problem(
                 str(output),
                 "a symbolic link" if output.is_symlink() else "a file",
@@ -80,13 +83,13 @@ def _check_free(output: Path, *, force: bool) -> None:
     foreign = _foreign(output)
     if foreign:
         raise WriteError(
-            "the output directory holds files that are not ours",
+            "the output directory has other files",
             [
                 Problem(
                     str(output / name),
                     why,
-                    "an empty directory, or only what transcode wrote and nobody changed",
-                    "choose another output, or pass --force to keep such files and replace those of the same name",
+                    "an empty directory, or only unchanged files that transcode wrote",
+                    "choose another output, or pass --force to keep other files and replace those of the same name",
                 )
                 for name, why in foreign.items()
             ],
@@ -95,15 +98,17 @@ def _check_free(output: Path, *, force: bool) -> None:
 
 @contextmanager
 def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
-    """A directory to fill, which becomes `output` when the block ends well.
+    """Yield an empty directory, which becomes `output` if the block ends without an exception.
 
-    `needed` is the number of bytes to come. Raises WriteError: no room, no permission, somebody else at it.
+    `needed` is the number of bytes that will be written.
+
+    Raises WriteError: there is not enough room, no permission, or another process writes to this output.
     """
-    _, stage, old, lock = places(output)
+    _, stage, old, lock = output_paths(output)
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         with locked(lock, output):
-            _tidy(output)
+            _remove_leftovers(output)
             free = shutil.disk_usage(output.parent).free
             if free < needed:
                 raise WriteError(
@@ -112,14 +117,14 @@ def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
                         str(output.parent),
                         f"{free} bytes free",
                         f"{needed} bytes",
-                        "free room or write elsewhere",
+                        "free space on the disk, or choose another output",
                     ),
                 )
             stage.mkdir()
             try:
                 yield stage
-                check_free(output, force=force)  # again: it may have changed meanwhile
-                _publish(stage, output, old, force=force)
+                check_free(output, force=force)  # again: it may have changed during the conversion
+                _rename_into_place(stage, output, old, force=force)
             finally:
                 if stage.exists():
                     shutil.rmtree(stage, ignore_errors=True)
@@ -127,22 +132,22 @@ def staged(output: Path, *, force: bool, needed: int) -> Iterator[Path]:
         raise unwritable(output, error) from error
 
 
-def tidied(output: Path) -> None:
-    """Remove what a killed run left half made, its lock too, and put back what it was to replace.
+def remove_leftovers(output: Path) -> None:
+    """Remove the partial output and the lock of a killed run, and restore the output that it was replacing.
 
-    Raises WriteError: the system refuses, or somebody is at work on it.
+    Raises WriteError: a file can't be removed, or another process writes to this output.
     """
     try:
-        with locked(places(output)[-1], output):
-            _tidy(output)
+        with locked(output_paths(output)[-1], output):
+            _remove_leftovers(output)
     except FileNotFoundError:
-        pass  # it had made no directory
+        pass  # the killed run made no directory
     except OSError as error:
         raise unwritable(output, error) from error
 
 
-def _tidy(output: Path) -> None:
-    _, stage, old, _ = places(output)
+def _remove_leftovers(output: Path) -> None:
+    _, stage, old, _ = output_paths(output)
     _refuse_other(stage, old)
     if stage.exists():
         shutil.rmtree(stage)
@@ -150,15 +155,15 @@ def _tidy(output: Path) -> None:
         old.rename(output)
 
 
-def _refuse_other(*places: Path) -> None:
-    """Raise WriteError where what a killed run would have left is no directory: it is somebody else's."""
-    for path in places:
+def _refuse_other(*paths: Path) -> None:
+    """Raise WriteError if a path of a killed run is not a directory: then no conversion made it."""
+    for path in paths:
         if path.is_symlink() or (path.exists() and not path.is_dir()):
             what = "a symbolic link" if path.is_symlink() else "a file"
-            raise WriteError("the output is in the way", Problem(str(path), what, "nothing", "remove it"))
+            raise WriteError("the output path is already taken", Problem(str(path), what, "nothing", "remove it"))
 
 
-def _publish(stage: Path, output: Path, old: Path, *, force: bool) -> None:
+def _rename_into_place(stage: Path, output: Path, old: Path, *, force: bool) -> None:
     sync_directory(stage)
     if old.exists():
         shutil.rmtree(old)
@@ -168,7 +173,7 @@ def _publish(stage: Path, output: Path, old: Path, *, force: bool) -> None:
         if force:
             for name in _foreign(output):
                 if not (stage / name).exists():
-                    _keep(output / name, stage / name)
+                    _copy(output / name, stage / name)
         output.rename(old)
         try:
             stage.rename(output)
@@ -179,7 +184,7 @@ def _publish(stage: Path, output: Path, old: Path, *, force: bool) -> None:
     sync_directory(output.parent)
 
 
-def _keep(path: Path, target: Path) -> None:
+def _copy(path: Path, target: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.copytree(path, target, symlinks=True)
     else:
@@ -187,31 +192,31 @@ def _keep(path: Path, target: Path) -> None:
 
 
 def _foreign(output: Path) -> dict[str, str]:
-    """Names in a directory that an earlier conversion did not write, or that changed since, and why."""
+    """Return the names in a directory that no conversion wrote, or that changed since, each with the reason."""
     try:
-        ours = read_receipt(output).claimed_files()
+        claimed = read_receipt(output).claimed_files()
     except (OSError, ValueError):
-        ours = {}  # no receipt, no claim
+        claimed = {}  # no receipt, no claim
     foreign = {}
     for path in sorted(output.iterdir()):
-        if path.name in (RECEIPT, REPORT) and ours and path.is_file():
+        if path.name in (RECEIPT, REPORT) and claimed and path.is_file():
             continue
-        if path.name not in ours or path.is_symlink() or not path.is_file():
+        if path.name not in claimed or path.is_symlink() or not path.is_file():
             foreign[path.name] = "not written by transcode"
-        elif not consists_of(path, ours[path.name]):
+        elif not consists_of(path, claimed[path.name]):
             foreign[path.name] = "changed since transcode wrote it"
     return foreign
 
 
 class BusyError(WriteError):
-    """Another process is at work on the same output."""
+    """Another process writes to the same output."""
 
 
 @contextmanager
 def locked(path: Path, output: Path) -> Iterator[None]:
-    """Hold the lock file `path`, which guards `output`; the lock goes with the process that holds it.
+    """Hold the lock file `path`, which guards `output`. The lock ends with the process that holds it.
 
-    Raises BusyError: somebody else holds it.
+    Raises BusyError: another process holds it.
     """
     descriptor = -1
     try:
@@ -223,7 +228,7 @@ def locked(path: Path, output: Path) -> Iterator[None]:
                     break
             except FileNotFoundError:
                 pass
-            os.close(descriptor)  # the holder before us removed this file after we opened it
+            os.close(descriptor)  # the last holder removed this file after it was opened here
         try:
             yield
         finally:
@@ -231,7 +236,7 @@ def locked(path: Path, output: Path) -> Iterator[None]:
     except BlockingIOError:
         raise BusyError(
             "the output is being written",
-            Problem(str(output), "another conversion at work on it", "one at a time", "wait for it to end"),
+            Problem(str(output), "another conversion that writes to it", "one at a time", "wait for it to end"),
         ) from None
     finally:
         if descriptor >= 0:

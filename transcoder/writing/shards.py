@@ -1,6 +1,6 @@
-"""Plan + Source -> files: the only code that writes tensor data. Decides threads and durability, not content.
+"""Writes the shards of a plan. Decides threads, order and durability, not content.
 
-Offsets are known beforehand, so tensors are written in any order by any number of threads, with equal bytes.
+Offsets are known in advance, so any number of threads writes tensors in any order, with equal bytes.
 """
 
 from __future__ import annotations
@@ -21,15 +21,21 @@ from transcoder.planning.budget import STREAMED_BYTES, portions, workspace_bytes
 from transcoder.planning.plan import Entry, Plan
 from transcoder.sources.open import Source
 from transcoder.writing.casting import CastCounts
-from transcoder.writing.stream import Digests, Stream, Workspace
+from transcoder.writing.stream import Stream, VariableDigests, Workspace
 
 Progress = Callable[[int], None]
-HANDED = 1 << 23  # bytes that the disk is told to begin with at a time
+WRITEBACK_BYTES = 1 << 23  # that the kernel is told to write to the disk at a time
 
 
 @dataclass(frozen=True)
 class Written:
-    """What writing found out: blake3 of each target's and each source's bytes, and what casts lost."""
+    """What only the writing shows.
+
+    Attributes:
+        targets: blake3 of each tensor's bytes, in the plan's order.
+        sources: blake3 of each variable's bytes, by name.
+        casts: What casts lost, by tensor; without the tensors that lost nothing.
+    """
 
     targets: dict[str, str]
     sources: dict[str, str]
@@ -37,10 +43,13 @@ class Written:
 
 
 def write_shards(plan: Plan, source: Source, directory: Path, progress: Progress | None = None) -> Written:
-    """Write every shard of the plan into `directory`, which is nobody else's, and flush it to the disk.
+    """Write every shard of a plan into an empty directory, and flush it to the disk.
 
     `progress` is called with the number of bytes written since the last call, from any thread.
-    Raises WriteError: no space, or the disk refuses. Raises SourceError: the source is not what it says.
+
+    Raises:
+        WriteError: There is not enough room, or the disk fails.
+        SourceError: The source is damaged.
     """
     descriptors: dict[str, int] = {}
     try:
@@ -71,27 +80,25 @@ class _Writer:
         self._stop = threading.Event()
         self._targets: dict[str, str] = {}
         self._casts: dict[str, CastCounts] = {}
-        self._digests = Digests()
+        self._digests = VariableDigests()
         self._portions = portions(plan.recipes, plan.options)
         self._workspace_bytes = workspace_bytes(self._portions)
         self._queue = iter(self._order())
 
     def _order(self) -> list[Entry]:
-        """What takes long first, so that no thread is left with it at the end; the rest as it lies in the files.
+        """Return the largest tensors first, so that no thread is left with one at the end; the rest by file and offset.
 
-        As many files at a time as there are threads: of those that write into one, each waits for the others.
+        As many files are written at a time as there are threads: threads that write into one file wait for each other.
         """
         threads = self._plan.options.threads
-        long = self._plan.nbytes // (8 * threads)
-        turn = {shard.file: i // threads for i, shard in enumerate(self._plan.shards)}
-        return sorted(
-            self._plan.entries,
-            key=lambda entry: (
-                -(entry.recipe.target.nbytes if entry.recipe.target.nbytes > long else 0),
-                turn[entry.file],
-                entry.offset,
-            ),
-        )
+        large = self._plan.nbytes // (8 * threads)
+        group = {shard.file: i // threads for i, shard in enumerate(self._plan.shards)}
+
+        def key(entry: Entry) -> tuple[int, int, int]:
+            nbytes = entry.recipe.target.nbytes
+            return (-nbytes if nbytes > large else 0, group[entry.file], entry.offset)
+
+        return sorted(self._plan.entries, key=key)
 
     def run(self) -> Written:
         threads = min(self._plan.options.threads, max(1, len(self._plan.entries)))
@@ -111,9 +118,9 @@ class _Writer:
         )
 
     def _work(self) -> None:
-        """One thread's share: tensor after tensor, until there are none."""
+        """Convert tensor after tensor until none is left. Each thread runs this once."""
         workspace = Workspace(self._workspace_bytes)
-        # Taking the next of an iterator is one step, whichever thread does it.
+        # Taking the next item of an iterator is atomic.
         for entry in self._queue:
             self._convert(entry, workspace)
             if self._stop.is_set():
@@ -130,7 +137,7 @@ class _Writer:
                 out = buffer[: min(portion.panel, target.elements - start)]
                 stream.read(start, out)
                 data = out.view(np.uint8).data
-                # In pieces that stay in the cache from being hashed to being written.
+                # In pieces that are still in the cache when they are written after they are hashed.
                 for at in range(0, len(data), STREAMED_BYTES):
                     if self._stop.is_set():
                         return
@@ -149,36 +156,36 @@ class _Writer:
 
     def _forget_sources(self, entry: Entry) -> None:
         for spec in entry.recipe.sources:
-            if (extent := self._source.extent(spec.name)) is not None:
-                extent.file.forget(extent.offset, spec.nbytes)
+            if (span := self._source.byte_range(spec.name)) is not None:
+                span.file.forget(span.offset, spec.nbytes)
 
 
 class _Region:
-    """Part of a file that is written in order, and handed to the disk as it grows.
+    """Part of a file that is written in order, and sent to the disk while it grows.
 
-    With `drop`, the page cache is rid of what the disk has.
+    With `drop`, what the disk has is evicted from the page cache.
     """
 
     def __init__(self, descriptor: int, offset: int, *, drop: bool) -> None:
         self.drop = drop
         self._descriptor = descriptor
-        self._handed = self._end = offset
+        self._sent = self._end = offset
         self._before = (offset, 0)
 
     def append(self, data: memoryview) -> None:
         _write_all(self._descriptor, data, self._end)
         self._end += len(data)
-        if self._end - self._handed >= HANDED:
-            self._hand_over()
+        if self._end - self._sent >= WRITEBACK_BYTES:
+            self._send()
 
     def close(self) -> None:
-        self._hand_over()
+        self._send()
         if self.drop:
             written_and_forgotten(self._descriptor, *self._before)
 
-    def _hand_over(self) -> None:
-        part = (self._handed, self._end - self._handed)
-        self._handed = self._end
+    def _send(self) -> None:
+        part = (self._sent, self._end - self._sent)
+        self._sent = self._end
         start_writing(self._descriptor, *part)
         if self.drop:
             written_and_forgotten(self._descriptor, *self._before)

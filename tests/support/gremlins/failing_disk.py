@@ -9,7 +9,7 @@ from tests.support.gremlins import place, wrap
 from transcoder import pipeline
 
 
-def fill(own: Any, job: Any, files: Any, stage: Path, progress: Any = None) -> Any:
+def write_output(own: Any, job: Any, files: Any, stage: Path, progress: Any = None) -> Any:
     code = errno.EIO if "model-1" in str(job.source.path) else errno.ENOSPC
     mark = place() / f"mark{code}"
     if "model-2" not in str(job.source.path) and len(mark.read_bytes() if mark.exists() else b"") < 2:
@@ -19,4 +19,4 @@ def fill(own: Any, job: Any, files: Any, stage: Path, progress: Any = None) -> A
     return own(job, files, stage, progress)
 
 
-wrap(pipeline, "fill", fill)
+wrap(pipeline, "write_output", write_output)

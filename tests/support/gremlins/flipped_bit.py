@@ -7,7 +7,7 @@ from tests.support.gremlins import wrap
 from transcoder import pipeline
 
 
-def fill(own: Any, job: Any, files: Any, stage: Path, progress: Any = None) -> Any:
+def write_output(own: Any, job: Any, files: Any, stage: Path, progress: Any = None) -> Any:
     receipt = own(job, files, stage, progress)
     data = bytearray((stage / "model.safetensors").read_bytes())
     data[-1] ^= 1
@@ -15,4 +15,4 @@ def fill(own: Any, job: Any, files: Any, stage: Path, progress: Any = None) -> A
     return receipt
 
 
-wrap(pipeline, "fill", fill)
+wrap(pipeline, "write_output", write_output)

@@ -9,11 +9,11 @@ from tests.support.gremlins import wrap
 from transcoder import pipeline
 
 
-def fill(_own: Any, _job: Any, _files: Any, stage: Path, progress: Any = None) -> None:
+def write_output(_own: Any, _job: Any, _files: Any, stage: Path, progress: Any = None) -> None:
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     (stage / "half").write_bytes(b"made")
     progress(1, 2)
     time.sleep(60)
 
 
-wrap(pipeline, "fill", fill)
+wrap(pipeline, "write_output", write_output)

@@ -8,11 +8,11 @@ from tests.support.gremlins import wrap
 from transcoder import pipeline
 
 
-def fill(own: Any, job: Any, files: Any, stage: Path, progress: Any = None) -> Any:
+def write_output(own: Any, job: Any, files: Any, stage: Path, progress: Any = None) -> Any:
     receipt = own(job, files, stage, progress)
     if "model-1" in str(job.source.path):
-        os.utime(job.config.path)
+        os.utime(job.origin.config.path)
     return receipt
 
 
-wrap(pipeline, "fill", fill)
+wrap(pipeline, "write_output", write_output)

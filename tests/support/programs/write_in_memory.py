@@ -16,7 +16,7 @@ from transcoder.mapping import Assignment, Table
 from transcoder.ops import Concat, Op, Reshape, Slice, Transpose
 from transcoder.options import parse_options
 from transcoder.planning.planner import make_plan
-from transcoder.sources.base import Extent, RangeFile
+from transcoder.sources.base import ByteRange, RangeFile
 from transcoder.tensors import BY_NAME
 from transcoder.writing.shards import write_shards
 
@@ -52,8 +52,8 @@ class Made(InMemory):
     def read_into(self, name: str, start: int, buffer: memoryview) -> None:
         buffer[:] = bytes(1) * len(buffer) if len(buffer) < 4096 else memoryview(ZEROS)[: len(buffer)]
 
-    def extent(self, name: str) -> Extent | None:
-        return None if self.file is None else Extent(self.file, 0)
+    def byte_range(self, name: str) -> ByteRange | None:
+        return None if self.file is None else ByteRange(self.file, 0)
 
 
 source = Made()

@@ -21,8 +21,8 @@ from transcoder.artifacts import RECEIPT
 from transcoder.batching.destination.base import HOME
 from transcoder.batching.record import Digests, Record, encoded, parse_record, record_name
 from transcoder.errors import Problem, UsageError, WriteError, install
+from transcoder.files.redact import redact, redact_urls
 from transcoder.sources.remote.filesystem import identity
-from transcoder.sources.remote.retry import redacted
 
 WEAK = frozenset({"size", "mtime", "LastModified", "last_modified", "updated"})  # alone they identify no content
 
@@ -45,13 +45,13 @@ class Bucket:
             raise UsageError(
                 "the output can't be written to",
                 Problem(
-                    redacted(url),
-                    redacted(f"{type(error).__name__}: {error}"),
+                    redact(url),
+                    redact(f"{type(error).__name__}: {error}"),
                     "a URL that fsspec writes to",
                     f"{install('remote')} and the fsspec package of this protocol, or write to a disk",
                 ),
             ) from None
-        return cls(files, str(top).rstrip("/"), redacted(url).rstrip("/"))
+        return cls(files, str(top).rstrip("/"), redact_urls(url).rstrip("/"))
 
     def display_name(self, name: str) -> str:
         return f"{self.url}/{name}"
@@ -200,7 +200,7 @@ class Bucket:
         except WriteError:
             raise
         except Exception as error:
-            found = redacted(f"{type(error).__name__}: {error}")
+            found = redact(f"{type(error).__name__}: {error}")
             remedy = "check the URL, the credentials and what they may write"
             problem = Problem(self.display_name(name), found, "a writable object store", remedy)
             raise WriteError("the output can't be written", problem) from error

@@ -13,7 +13,7 @@ from transcoder.batching.record import Digests, Record, encoded, parse_record, r
 from transcoder.errors import Problem, WriteError
 from transcoder.files.atomic import unwritable, write_whole
 from transcoder.files.digests import digest_of
-from transcoder.writing.directory import check_free, locked, places, staged, tidied
+from transcoder.writing.directory import check_free, locked, output_paths, remove_leftovers, staged
 
 
 @dataclass(frozen=True)
@@ -141,11 +141,11 @@ class Disk:
         with suppress(WriteError), self.locked(name):  # a batch that holds the lock now owns the item
             before = self.record(name)
             self.save_record(name, replace(record, outputs=before.outputs if before else {}))
-            tidied(self.output(name))
+            remove_leftovers(self.output(name))
 
     def clean_up(self, name: str) -> None:
         with suppress(WriteError, OSError), self.locked(name):
-            tidied(self.output(name))
+            remove_leftovers(self.output(name))
 
     def reserved_paths(self, name: str) -> tuple[Path, ...]:
-        return places(self.output(name))
+        return output_paths(self.output(name))

@@ -1,8 +1,8 @@
 """safetensors in TensorFlow layout: what transformers 4's TF classes wrote with safe_serialization.
 
-The header's `{"format": "tf"}` tells it from PyTorch's. transformers 5 ignores it and loads such a file with every
-parameter newly initialised. Source: safetensors `src/tensor.rs` for the format; transformers
-`modeling_tf_utils.py`, format_weight_name, for the names: the model's scope is gone already.
+The header's `{"format": "tf"}` distinguishes it from PyTorch's. transformers 5 ignores it and loads such a file with
+every parameter newly initialised. Source: safetensors `src/tensor.rs` for the format; transformers
+`modeling_tf_utils.py`, format_weight_name, for the names, which lack the model's scope.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import Any
 
 from transcoder.errors import Problem, SourceError
 from transcoder.files import strictjson
-from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, truncated
+from transcoder.sources.base import ByteRange, Closing, Location, RangeFile, damaged, truncated
 from transcoder.sources.names import stripped
 from transcoder.sources.shard_index import check_shards, read_index
 from transcoder.tensors import BY_SAFETENSORS, MOST_AXES, TensorSpec
 
-LARGEST_HEADER = 32_000_000
+MAX_HEADER_BYTES = 32_000_000
 
 
 @dataclass(frozen=True)
-class Place:
-    """A tensor's file and its first byte in it."""
+class TensorPlace:
+    """A tensor's file and its offset in bytes."""
 
     file: RangeFile
     offset: int
@@ -44,7 +44,7 @@ class TFSafetensors(Closing):
         sharded = path.suffix == ".json"
         listed = read_index(path) if sharded else {}
         self._files: list[RangeFile] = []
-        self._places: dict[str, Place] = {}
+        self._places: dict[str, TensorPlace] = {}
         specs: dict[str, TensorSpec] = {}
         try:
             found: dict[Location, list[str]] = {}
@@ -55,7 +55,7 @@ class TFSafetensors(Closing):
                 found[shard] = list(tensors)
                 for name, (spec, offset) in tensors.items():
                     specs[name] = spec
-                    self._places[name] = Place(file, offset)
+                    self._places[name] = TensorPlace(file, offset)
             if sharded:
                 check_shards(path, listed, found)
         except BaseException:
@@ -68,9 +68,9 @@ class TFSafetensors(Closing):
         place = self._places[name]
         place.file.read_into(place.offset + start, buffer, name, place.offset + self.specs[name].nbytes)
 
-    def extent(self, name: str) -> Extent | None:
+    def byte_range(self, name: str) -> ByteRange | None:
         place = self._places[name]
-        return Extent(place.file, place.offset)
+        return ByteRange(place.file, place.offset)
 
     def files(self) -> tuple[Location, ...]:
         shards = tuple(file.path for file in self._files)
@@ -82,14 +82,14 @@ class TFSafetensors(Closing):
 
 
 def layout_of(path: Location) -> str | None:
-    """The `format` that a safetensors file's header names, or None where it is no such file or names none.
+    """Return the `format` in a safetensors file's header, or None for another file or a header without one.
 
     Raises SourceError: the disk fails.
     """
     try:
         with RangeFile(path) as file:
             length = int.from_bytes(file.read(0, 8, "the header's length"), "little")
-            if not 2 <= length <= LARGEST_HEADER:
+            if not 2 <= length <= MAX_HEADER_BYTES:
                 return None
             header: Any = strictjson.loads(file.read(8, length, "the header"))
         layout = header["__metadata__"]["format"]
@@ -103,13 +103,13 @@ def layout_of(path: Location) -> str | None:
 
 
 def read_header(file: RangeFile) -> dict[str, tuple[TensorSpec, int]]:
-    """Canonical name -> (spec, offset in the file) of every tensor.
+    """Return (spec, offset in the file) of every tensor, by canonical name.
 
     Raises SourceError: not safetensors, damaged, or in PyTorch's layout.
     """
     path = file.path
     length = int.from_bytes(file.read(0, 8, "the header's length"), "little")
-    if length > min(LARGEST_HEADER, file.size - 8):
+    if length > min(MAX_HEADER_BYTES, file.size - 8):
         raise truncated(path, f"a header of {length} bytes", 8 + length, file.size)
     try:
         header = strictjson.loads(file.read(8, length, "the header"))
@@ -123,7 +123,7 @@ def read_header(file: RangeFile) -> dict[str, tuple[TensorSpec, int]]:
     if layout != "tf":
         raise SourceError(
             f"{path.name} is not in TensorFlow layout",
-            Problem(str(path), f"format {layout!r}", "format 'tf'", "PyTorch's own safetensors need no conversion"),
+            Problem(str(path), f"format {layout!r}", "format 'tf'", "a PyTorch file needs no conversion"),
         )
     at = 0
     for spec, begin, end in sorted(entries, key=lambda entry: entry[1:]):
@@ -148,5 +148,5 @@ def _entry(name: str, entry: dict[str, object]) -> tuple[TensorSpec, int, int]:
     if not all(isinstance(n, int) and not isinstance(n, bool) and 0 <= n < 1 << 63 for n in numbers):
         raise ValueError(f"{name}: {numbers}")
     if len(shape) > MOST_AXES or math.prod(shape) >= 1 << 63:
-        raise ValueError(f"{name}: a shape of {len(shape)} axes that no file could hold")
+        raise ValueError(f"{name}: a shape of {len(shape)} axes that no file can hold")
     return TensorSpec(name, BY_SAFETENSORS[str(entry["dtype"])], tuple(shape)), offsets[0], offsets[1]

@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Extent, Location, RangeFile, damaged, read_swapped, truncated
+from transcoder.sources.base import ByteRange, Location, RangeFile, damaged, read_swapped, truncated
 from transcoder.sources.hdf5.file import attribute, opened
 from transcoder.sources.hdf5.probe import probe
 from transcoder.sources.magic import HDF5 as SIGNATURE
@@ -307,11 +307,11 @@ class HDF5:
         else:
             self._read_chunks(dataset, start, buffer)
 
-    def extent(self, dataset: Dataset) -> Extent | None:
+    def byte_range(self, dataset: Dataset) -> ByteRange | None:
         """Where the raw bytes lie, if they do so contiguous and little-endian."""
         if dataset.offset is None or dataset.swap:
             return None
-        return Extent(self._file, self._base + dataset.offset)
+        return ByteRange(self._file, self._base + dataset.offset)
 
     def _read_chunks(self, dataset: Dataset, start: int, buffer: memoryview) -> None:
         row = dataset.nbytes // dataset.shape[0]

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 import h5py
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Closing, Extent, Location, damaged
+from transcoder.sources.base import ByteRange, Closing, Location, damaged
 from transcoder.sources.hdf5.datasets import HDF5, Dataset
 from transcoder.sources.hdf5.file import attribute
 from transcoder.sources.names import below, common_scope, names_by_layer, tidy
@@ -152,8 +152,8 @@ class KerasH5(Closing):
                 found = f"two copies that differ: /{first.path} and /{other.path}"
                 raise damaged(self.path, name, found, "equal copies of a shared weight")
 
-    def extent(self, name: str) -> Extent | None:
-        return self._hdf5.extent(self._copies[name][0])
+    def byte_range(self, name: str) -> ByteRange | None:
+        return self._hdf5.byte_range(self._copies[name][0])
 
     def files(self) -> tuple[Location, ...]:
         return (self.path,)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from transcoder.sources.base import Closing, Extent, Location, damaged
+from transcoder.sources.base import ByteRange, Closing, Location, damaged
 from transcoder.sources.hdf5.datasets import HDF5, Dataset
 from transcoder.sources.names import stripped
 from transcoder.sources.shard_index import check_shards, read_index
@@ -59,9 +59,9 @@ class ShardedH5(Closing):
                 found = f"two copies that differ, in {other.path.name} and {shard.path.name}"
                 raise damaged(self.path, name, found, "equal copies of a shared weight")
 
-    def extent(self, name: str) -> Extent | None:
+    def byte_range(self, name: str) -> ByteRange | None:
         shard, dataset = self._datasets[name]
-        return None if name in self._copies else shard.extent(dataset)
+        return None if name in self._copies else shard.byte_range(dataset)
 
     def _alike(self, name: str, copies: list[tuple[HDF5, Dataset]]) -> None:
         _, last = self._datasets[name]

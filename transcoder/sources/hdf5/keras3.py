@@ -16,9 +16,9 @@ from pathlib import Path
 
 from transcoder.errors import Problem, SourceError
 from transcoder.files import strictjson
-from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged, read_small
+from transcoder.sources.base import ByteRange, Closing, Location, RangeFile, damaged, read_small
 from transcoder.sources.hdf5.datasets import HDF5, Dataset
-from transcoder.sources.shard_index import LARGEST
+from transcoder.sources.shard_index import MAX_INDEX_BYTES
 from transcoder.sources.zips import DAMAGE, Member, check_unpacked, is_archive, member, pieces, unpack
 from transcoder.tensors import TensorSpec
 
@@ -100,7 +100,7 @@ class Keras3(Closing):
     def _open_shards(self) -> None:
         """Shards of an index whose weight_map gives each layer's file, or the list of its files."""
         try:
-            contents = strictjson.loads(read_small(self.path, LARGEST))
+            contents = strictjson.loads(read_small(self.path, MAX_INDEX_BYTES))
             weight_map = contents.get("weight_map") if isinstance(contents, dict) else None
             if not isinstance(weight_map, dict):
                 raise ValueError("no weight_map")
@@ -146,9 +146,9 @@ class Keras3(Closing):
         shard, dataset = self._datasets[name]
         shard.read_into(dataset, start, buffer)
 
-    def extent(self, name: str) -> Extent | None:
+    def byte_range(self, name: str) -> ByteRange | None:
         shard, dataset = self._datasets[name]
-        return shard.extent(dataset)
+        return shard.byte_range(dataset)
 
     def files(self) -> tuple[Location, ...]:
         return tuple(dict.fromkeys((self.path, *(shard.path for shard in self._shards))))

@@ -13,7 +13,8 @@ from contextlib import contextmanager
 from typing import Any
 
 from transcoder.errors import Problem, SourceError, missing
-from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, redacted, retry_after
+from transcoder.files.redact import redact, redact_urls
+from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, retry_after
 from transcoder.sources.remote.store import Stat
 
 PACKAGES = {
@@ -66,8 +67,8 @@ class Filesystem:
             raise SourceError(
                 "no such URL",
                 Problem(
-                    redacted(url),
-                    redacted(f"{type(error).__name__}: {error}"),
+                    redact(url),
+                    redact(f"{type(error).__name__}: {error}"),
                     "https://, s3://, gs://, hf:// or another kind that fsspec opens",
                     "check the URL and the options of its kind",
                 ),
@@ -105,7 +106,7 @@ class Filesystem:
             ) from None  # fmt: skip
 
     def shown(self, key: str) -> str:
-        return redacted(f"{self._protocol}://{self._lead}{key}") if self._protocol != "hf" else f"hf://{key}"
+        return redact_urls(f"{self._protocol}://{self._lead}{key}") if self._protocol != "hf" else f"hf://{key}"
 
     def stat(self, key: str) -> Stat | None:
         with self._translated(key):
@@ -197,7 +198,7 @@ class Filesystem:
             raise
         except Exception as error:
             where, status = self.shown(key), _status(error)
-            found = redacted(f"{type(error).__name__}: {error}")
+            found = redact(f"{type(error).__name__}: {error}")
             if type(error).__name__ == "FileExpired" or status == 412:
                 raise changed(where, "another version", "the one that was opened") from None
             if _is_transient(error, status):

@@ -14,9 +14,10 @@ from urllib.parse import quote, unquote, urljoin, urlsplit, urlunsplit
 from transcoder.artifacts import CONFIG, WANTED
 from transcoder.errors import Problem, SourceError, TransientSourceError, missing
 from transcoder.files import strictjson
+from transcoder.files.redact import redact
 from transcoder.sources.formats import FORMATS
 from transcoder.sources.remote.ranges import BLOCK, Blocks, RemoteFile
-from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, redacted, retry_after
+from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, retry_after
 from transcoder.sources.remote.store import Stat
 from transcoder.sources.tf.state import STATE, latest_of
 
@@ -65,7 +66,7 @@ class HTTP:
             host = ""
         if not host:
             raise SourceError(
-                "no such URL", Problem(redacted(url), "no host and port", "https://host/dir/file", "check the URL")
+                "no such URL", Problem(redact(url), "no host and port", "https://host/dir/file", "check the URL")
             )
         headers = {}
         if parts.username is not None:
@@ -210,7 +211,7 @@ class HTTP:
             response = self._pool.request("GET", url, headers=headers, preload_content=False, retries=retries)
         except faults.HTTPError as error:
             reason = (error.reason if isinstance(error, faults.MaxRetryError) else None) or error
-            found = redacted(f"{type(reason).__name__}: {reason}")
+            found = redact(f"{type(reason).__name__}: {reason}")
             if isinstance(reason, (faults.SSLError, faults.ResponseError, faults.LocationValueError)):
                 raise self._refused(key, found, "check the URL, its certificate and the proxy") from None
             raise Transient(found) from None

@@ -7,11 +7,11 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from transcoder.errors import Problem, UsageError
+from transcoder.files.redact import redact
 from transcoder.options import AnyPath
 from transcoder.sources.base import Location
 from transcoder.sources.remote.path import RemotePath, Session
 from transcoder.sources.remote.ranges import Blocks
-from transcoder.sources.remote.retry import redacted
 from transcoder.sources.remote.store import Store
 
 URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::.*)?://")  # with ::, one file system of fsspec within another
@@ -53,6 +53,6 @@ def local_path(path: AnyPath) -> Path:
     if is_url(path):
         raise UsageError(
             "the output must be local",
-            Problem(redacted(str(path)), "a URL", "a directory of this machine", "convert here, then upload it"),
+            Problem(redact(str(path)), "a URL", "a directory of this machine", "convert here, then upload it"),
         )
     return Path(path)

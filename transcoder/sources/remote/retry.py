@@ -1,8 +1,7 @@
-"""Which faults of a connection are tried again, how often and after how long; and what messages may show of a URL."""
+"""Which faults of a connection are tried again, how often and after how long."""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Callable
 from datetime import datetime, timezone
@@ -18,9 +17,6 @@ LONGEST_WAIT = 60.0  # also where a server asks for more
 TRANSIENT_STATUS = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 sleep = time.sleep  # tests put a clock of their own here
-
-_USER = re.compile(r"(\w[\w+.-]*://)[^\s/?#@]*@")
-_QUERY = re.compile(r"(\w[\w+.-]*://[^\s?#\"'<>]*)[?#][^\s\"'<>]*")
 
 
 class Transient(Exception):  # noqa: N818  (no error yet: it may pass)
@@ -69,11 +65,6 @@ def retry_after(value: str | None) -> float:
     if when.tzinfo is None:
         when = when.replace(tzinfo=timezone.utc)
     return max(0.0, (when - datetime.now(timezone.utc)).total_seconds())
-
-
-def redacted(text: str) -> str:
-    """A text whose URLs have lost what may be secret: user, password, query and fragment."""
-    return _QUERY.sub(r"\1", _USER.sub(r"\1", text))
 
 
 def changed(where: str, found: str, wanted: str) -> SourceError:

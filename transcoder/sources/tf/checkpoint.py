@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 
-from transcoder.sources.base import Closing, Extent, Location, damaged
+from transcoder.sources.base import ByteRange, Closing, Location, damaged
 from transcoder.sources.names import below, common_scope, tidy
 from transcoder.sources.tf.bundle import Bundle
 from transcoder.sources.tf.wire import WireError, as_bytes, as_int, as_text, fields
@@ -78,12 +78,12 @@ class TFCheckpoint(Closing):
     def read_into(self, name: str, start: int, buffer: memoryview) -> None:
         self._bundle.read_into(self._keys[name], start, buffer)
 
-    def extent(self, name: str) -> Extent | None:
+    def byte_range(self, name: str) -> ByteRange | None:
         key = self._keys[name]
         entry = self._bundle.entries[key]
         if not self._bundle.contiguous(key):
             return None
-        return Extent(self._bundle.files[entry.shard], entry.offset)
+        return ByteRange(self._bundle.files[entry.shard], entry.offset)
 
     def files(self) -> tuple[Location, ...]:
         return (self._bundle.index, *self._bundle.paths)

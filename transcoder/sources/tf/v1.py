@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from transcoder.errors import Problem, SourceError
-from transcoder.sources.base import Closing, Extent, Location, RangeFile, damaged
+from transcoder.sources.base import ByteRange, Closing, Location, RangeFile, damaged
 from transcoder.sources.tf.slices import Box, Part, gather, resolved, slice_box, slice_key, tensor_shape, tile
 from transcoder.sources.tf.sstable import CHUNK, Block, Place, SSTable, Window
 from transcoder.sources.tf.wire import BYTES, FIXED32, FIXED64, VARINT, WireError, as_bytes, as_int, as_text, fields
@@ -155,10 +155,10 @@ class TFV1Checkpoint(Closing):
         spec = self.specs[name]
         gather(self._parts[name], spec.shape, spec.dtype.size, start, buffer, self._read)
 
-    def extent(self, name: str) -> Extent | None:
+    def byte_range(self, name: str) -> ByteRange | None:
         (_, key), *more = self._parts[name]
         payload = self._payloads[key]
-        return None if more or payload.varints else Extent(payload.table.file, payload.start)
+        return None if more or payload.varints else ByteRange(payload.table.file, payload.start)
 
     def files(self) -> tuple[Location, ...]:
         return tuple(file.path for file in self._files)
