@@ -1,6 +1,7 @@
-"""What transformers makes of a directory, as plain data: config, class, parameters, generation settings, tokenizer.
+"""Open a model directory with transformers and return what it finds, as plain data.
 
-Nothing is downloaded and no code of the directory runs. The model is built on the meta device, without its weights.
+Config, class, parameters, generation settings, tokenizer. Nothing is downloaded and no code of the directory runs. The
+model is built on the meta device, without its weights.
 """
 
 from __future__ import annotations
@@ -24,8 +25,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Parameters:
-    """How the files' tensors fit the class: names that are missing, those of another shape (name, found, wanted), and
-    each tied name with the one that it is tied to.
+    """How the files' tensors fit the class.
+
+    Attributes:
+        missing: The names of the tensors that the files lack.
+        mismatched: The name, the found and the wanted shape of each tensor that has another shape.
+        tied: Each tied name with the name that it is tied to.
+        prefix: What the names of the base model's tensors start with, in a model with a head.
     """
 
     missing: list[str]
@@ -36,7 +42,13 @@ class Parameters:
 
 @dataclass(frozen=True)
 class Tokenizer:
-    """`size` is one more than its largest id; `specials` are ids by role, such as pad_token_id."""
+    """A tokenizer.
+
+    Attributes:
+        size: One more than the largest token id.
+        longest: The maximum number of tokens of a text.
+        specials: The ids of special tokens by role, such as pad_token_id.
+    """
 
     size: int
     longest: int
@@ -45,7 +57,16 @@ class Tokenizer:
 
 @dataclass
 class Opened:
-    """`faults` says by part what does not load: config, model, generation, tokenizer. `absent` is not installed."""
+    """What transformers makes of a directory.
+
+    Attributes:
+        version: The version of transformers.
+        absent: The packages that are not installed.
+        unknown: The architectures that transformers lacks.
+        parameters: How the files' tensors fit the class. None if there is no class to compare with.
+        tokenizer: The tokenizer. None if there is none, or it does not load.
+        faults: The error of each part that does not load: config, model, generation, tokenizer.
+    """
 
     version: str
     absent: tuple[str, ...] = ()
@@ -56,7 +77,10 @@ class Opened:
 
 
 def open_directory(directory: Path, config: dict[str, Any] | None, tensors: Mapping[str, tuple[int, ...]]) -> Opened:
-    """`tensors` are the files' shapes by name. Raises ImportError: transformers is not installed."""
+    """Open a directory with transformers. `tensors` are the shapes of the files' tensors, by name.
+
+    Raises ImportError: transformers is not installed.
+    """
     import transformers
 
     absent = ("torch",) if importlib.util.find_spec("torch") is None else ()
@@ -66,7 +90,7 @@ def open_directory(directory: Path, config: dict[str, Any] | None, tensors: Mapp
         try:
             with quiet():
                 return run()
-        except Exception as error:  # whatever somebody else's code raises, it does not load
+        except Exception as error:  # whatever transformers raises, the part does not load
             opened.faults[part] = f"{type(error).__name__}: {' '.join(str(error).split())[:300]}"
             return None
 
@@ -91,7 +115,7 @@ def open_directory(directory: Path, config: dict[str, Any] | None, tensors: Mapp
 
 
 def _parameters(model_class: Any, config: Any, tensors: Mapping[str, tuple[int, ...]]) -> Parameters:
-    """By transformers' own loading, with its renamings, of tensors that have shapes and a single stored zero."""
+    """Return how the tensors fit, by transformers' own loading of tensors with shapes and a single stored zero."""
     import torch
 
     with torch.device("meta"):
@@ -99,23 +123,28 @@ def _parameters(model_class: Any, config: Any, tensors: Mapping[str, tuple[int, 
     tied = find_ties(empty)
     trained = {name for name, each in empty.named_parameters(remove_duplicate=False) if each.requires_grad}
     zero = torch.zeros((), dtype=torch.float32)
-    # Named apart, and given the right shape: transformers 5 fails over tied tensors that it could not fill.
+    # Tensors of another shape are reported here and given the right one: transformers 5 fails on tied ones among them.
     wanted = {name: tuple(tensor.shape) for name, tensor in empty.state_dict().items()}
     prefix = f"{empty.base_model_prefix}."
-    own = {name: next((n for n in (name, prefix + name, name.removeprefix(prefix)) if n in wanted), name)
-           for name in tensors}  # fmt: skip
-    mismatched = [(name, str(list(shape)), str(list(wanted[own[name]]))) for name, shape in tensors.items()
-                  if wanted.get(own[name], shape) != shape]  # fmt: skip
+    own = {
+        name: next((each for each in (name, prefix + name, name.removeprefix(prefix)) if each in wanted), name)
+        for name in tensors
+    }
+    mismatched = [
+        (name, str(list(shape)), str(list(wanted[own[name]])))
+        for name, shape in tensors.items()
+        if wanted.get(own[name], shape) != shape
+    ]
     shapes = {name: wanted.get(own[name], shape) for name, shape in tensors.items()}
     _, info = model_class.from_pretrained(
         None,
         config=config,
         state_dict={name: zero.expand(shape) for name, shape in shapes.items()},
         output_loading_info=True,
-        ignore_mismatched_sizes=True,  # else it raises without saying which
+        ignore_mismatched_sizes=True,  # otherwise it raises without naming the tensor
         **{dtype_argument(): torch.float32},
     )
-    # A class that can do without a pooler makes a new one where there is none, and few use it.
+    # A class with an optional pooler makes a new one if the files have none. Few programs use it.
     optional = ("pooler.",) if has_optional_pooler(model_class) else ()
     missing = [name for name in map(str, info.get("missing_keys") or ()) if not name.startswith(optional)]
     mismatched += [

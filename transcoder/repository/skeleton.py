@@ -1,4 +1,4 @@
-"""What a PyTorch class wants: the names, dtypes and shapes of its state dict, without its weights."""
+"""The names, dtypes and shapes of a PyTorch model's state dict, without its weights."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ Kind = tuple[str, tuple[int, ...]]
 
 
 def state_dict_of(target: str, config: Mapping[str, object]) -> tuple[dict[str, Kind], dict[str, str]]:
-    """The tensors of a target by name, and its tied names with the tensor that each is tied to.
+    """Return the tensors of a target by name, and its tied names with the name that each is tied to.
 
-    `target` is a class of transformers, built from `config` on the meta device, or a safetensors file in PyTorch's
-    layout, which may hold any weights. Raises MappingError: neither, or the class can't be built.
+    `target` is a class of transformers, which is built from `config` on the meta device, or a safetensors file in
+    PyTorch's layout, with any weights.
+    Raises MappingError: it is neither, or the class can't be built.
     """
     if target.endswith(".safetensors"):
         return _of_file(Path(target)), {}
@@ -34,7 +35,7 @@ def state_dict_of(target: str, config: Mapping[str, object]) -> tuple[dict[str, 
     try:
         with torch.device("meta"):
             model = model_class(config_class.from_dict(dict(config)))
-    except Exception as error:  # whatever somebody else's code raises, there is no model
+    except Exception as error:  # whatever transformers raises, there is no model
         found = f"{type(error).__name__}: {error}"
         raise _wrong(target, found, "a class that config.json fits", "pass --config with the model's own") from error
     return _of_model(model)
