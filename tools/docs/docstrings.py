@@ -1,4 +1,4 @@
-"""Google-style docstrings: their sections as data, for the reference pages and for the test that none is missing."""
+"""Split docstrings in Google's style into sections, for the reference pages and for a test that none is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Docstring:
 
 
 def parse_docstring(described: object) -> Docstring:
-    """The docstring of a function, a class or a property; an empty one where there is none."""
+    """Return the docstring of a function, a class or a property; an empty one where there is none."""
     whole = inspect.getdoc(described) or ""
     text, *rest = _SECTION.split(whole)
     names, bodies = rest[::2], rest[1::2]

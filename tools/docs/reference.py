@@ -1,11 +1,14 @@
-"""Writes docs/reference/ from the code: .venv/bin/python -m tools.docs.reference
+"""Write docs/reference/ from the code.
 
-The command line from click, the Python API from docstrings, the YAML language's keys from the parser, the report from
-its schema. A key or an option that nobody described ends in an error here, and a stale page in the tests.
+    .venv/bin/python -m tools.docs.reference
+
+The command line comes from click, the Python API from docstrings, the keys of the YAML language from the parser, the
+report from its schema. A key or an option without a description is an error. A test finds stale pages.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import dataclasses
 import inspect
@@ -18,6 +21,7 @@ import click
 
 import transcoder
 from tools.docs.docstrings import parse_docstring
+from tools.docs.markdown import table
 from tools.docs.yaml_keys import FUNCTIONS, INTRODUCTION, KEYS
 from tools.paths import DOCS
 from transcoder import errors
@@ -29,20 +33,11 @@ SCHEMA = "report.schema.json"
 MADE = "<!-- made by tools/docs/reference.py -->\n\n"
 
 
-def cell(text: str) -> str:
-    return " ".join(text.split()).replace("|", "\\|")
-
-
-def table(head: list[str], rows: list[list[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(map(cell, line))} |" for line in lines) + "\n"
-
-
 # The command line
 
 
 def commands(command: click.Command, context: click.Context) -> Iterator[tuple[str, click.Command, click.Context]]:
-    """Every command that is registered, by its whole name."""
+    """Yield every registered command with its whole name and its context."""
     yield context.command_path, command, context
     if isinstance(command, click.Group):
         for name in command.list_commands(context):
@@ -66,13 +61,13 @@ def command_line() -> str:
 
 
 def prose(text: str) -> str:
-    """Help as Markdown: paragraphs, and as it stands what click must not wrap."""
+    """Return help as Markdown: paragraphs, and verbatim what click must not wrap."""
     blocks = inspect.cleandoc(text).split("\n\n")
     return "\n\n".join(map(paragraph, blocks)) + "\n"
 
 
 def paragraph(block: str) -> str:
-    """A block of help as Markdown. An address of a page of the documentation becomes a link to its file."""
+    """Return a block of help as Markdown. The URL of a page of the documentation becomes a link to its file."""
     if page := re.fullmatch(rf"\x08\n(\w+): {re.escape(errors.DOCS)}/([\w-]*)/?", block):
         return f"{page[1]}: [{page[2] or 'all pages'}](../{page[2] or 'README'}.md)"
     return f"```text\n{block[2:].rstrip()}\n```" if block.startswith("\b\n") else " ".join(block.split())
@@ -80,13 +75,13 @@ def paragraph(block: str) -> str:
 
 def option(each: click.Option, context: click.Context) -> list[str]:
     if not each.help:
-        raise SystemExit(f"make_reference: {context.command_path} {each.opts[0]} has no help")
+        raise SystemExit(f"{context.command_path} {each.opts[0]} has no help")
     name = ", ".join(f"`{word}`" for word in each.opts)
     if not each.is_flag and not each.count:
         kind = "|".join(each.type.choices) if isinstance(each.type, click.Choice) else each.make_metavar(context)
         name += f" {kind}"
-    text, _, said = each.help.partition("  [default: ")
-    default = said.rstrip("]") or (str(each.default) if each.show_default else "")
+    text, _, shown = each.help.partition("  [default: ")
+    default = shown.rstrip("]") or (str(each.default) if each.show_default else "")
     return [name, text, default]
 
 
@@ -107,14 +102,16 @@ def python() -> str:
         "## Errors\n",
         "All have `summary`, `problems` (each with `where`, `found`, `wanted`, `remedy`) and `exit_code`.\n",
     ]
-    rows = [[f"`{name}`", str(getattr(transcoder, name).exit_code), inspect.getdoc(getattr(transcoder, name)) or ""]
-            for name in errors]  # fmt: skip
+    rows = [
+        [f"`{name}`", str(getattr(transcoder, name).exit_code), inspect.getdoc(getattr(transcoder, name)) or ""]
+        for name in errors
+    ]
     parts.append(table(["error", "exit code", "when"], rows))
     return "\n".join(part for part in parts if part)
 
 
 def signature(function: Any, name: str) -> str:
-    """A signature with a parameter a line."""
+    """Return a signature with each parameter on a line of its own."""
     found = inspect.signature(function)
     words = []
     for each in found.parameters.values():
@@ -129,14 +126,14 @@ HEADS = {"Args": "parameter", "Raises": "raised"}
 
 
 def document(name: str) -> str:
-    """A docstring as Markdown. A class's attributes are in the table of its members."""
+    """Return a docstring as Markdown. The attributes of a class are left to the table of its members."""
     found = parse_docstring(getattr(transcoder, name))
     if not found.text:
-        raise SystemExit(f"reference: transcoder.{name} has no docstring")
+        raise SystemExit(f"transcoder.{name} has no docstring")
     parts = [found.text + "\n"]
     for title, entries in found.sections.items():
         if title in HEADS:
-            rows = [[f"`{each}`", said] for each, said in entries.items()]
+            rows = [[f"`{entry}`", text] for entry, text in entries.items()]
             parts.append(table([HEADS[title], "when" if title == "Raises" else "what it is"], rows))
         elif title != "Attributes":
             parts.append(f"{title}: {entries['']}\n")
@@ -144,7 +141,7 @@ def document(name: str) -> str:
 
 
 def members(kind: type) -> str:
-    """Public fields, properties and methods with what the docstrings say of them."""
+    """Return a table of the public fields, properties and methods, with what the docstrings say."""
     fields = dataclasses.fields(kind) if dataclasses.is_dataclass(kind) else ()
     attributes = parse_docstring(kind).sections.get("Attributes", {})
     rows = [
@@ -167,7 +164,7 @@ def members(kind: type) -> str:
 
 
 def parser_keys() -> dict[str, tuple[str, ...]]:
-    """The keys that the parser knows, by what it calls the table that has them."""
+    """Return the keys that the parser accepts, by the name that it gives to the table of these keys."""
     found: dict[str, tuple[str, ...]] = {}
     for node in ast.walk(ast.parse(inspect.getsource(parse))):
         match node:
@@ -183,9 +180,9 @@ def parser_keys() -> dict[str, tuple[str, ...]]:
 def yaml_language() -> str:
     known = parser_keys()
     if {what: set(keys) for what, keys in known.items()} != {what: set(keys) for what, keys in KEYS.items()}:
-        raise SystemExit("make_reference: tools/docs/yaml_keys.py does not describe the keys that the parser knows")
+        raise SystemExit("tools/docs/yaml_keys.py describes other keys than the parser accepts")
     if set(FUNCTIONS) != set(expressions._FUNCTIONS):
-        raise SystemExit("make_reference: tools/docs/yaml_keys.py does not describe the functions of expressions")
+        raise SystemExit("tools/docs/yaml_keys.py describes other functions than expressions have")
     parts = [MADE + INTRODUCTION]
     for what, keys in KEYS.items():
         parts += [
@@ -212,12 +209,13 @@ def report() -> str:
     for title, part in {"The report": schema, **schema["$defs"]}.items():
         rows = [[f"`{name}`", kind(value), value["description"]] for name, value in part["properties"].items()]
         name = title if part is schema else f"`{title}`"
-        parts += [f"## {name}\n", (part["description"] + "\n") if part is not schema else "",
-                  table(["key", "type", "what it is"], rows)]  # fmt: skip
+        description = (part["description"] + "\n") if part is not schema else ""
+        parts += [f"## {name}\n", description, table(["key", "type", "what it is"], rows)]
     return "\n".join(part for part in parts if part)
 
 
 def kind(value: dict[str, Any]) -> str:
+    """Return the type of a value as the schema describes it."""
     if "$ref" in value:
         return f"`{value['$ref'].rpartition('/')[2]}`"
     if "enum" in value:
@@ -233,6 +231,8 @@ PAGES = {"cli.md": command_line, "python.md": python, "yaml.md": yaml_language, 
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.parse_args()
     for name, make in PAGES.items():
         (OUT / name).write_text(make(), encoding="utf-8")
 
