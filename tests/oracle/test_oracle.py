@@ -6,11 +6,8 @@ Python. `.ci/run` sets it.
 
 import hashlib
 import json
-import os
 import secrets
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +16,10 @@ import transformers
 
 import transcoder
 from tests.support.cases import CASES, Arrays, Transcode, tensors
-from tests.support.families import FAMILIES, LISTINGS, MODELS
+from tests.support.families import FAMILIES, MODELS
 from tests.support.paths import GOLDEN, ROOT
+from tests.support.reference import ORACLE, PYTHON, reference
 
-PYTHON = os.environ.get("TRANSCODE_REFERENCE_PYTHON", "")
 FRESH = ROOT / "tests" / "support" / "fresh_models.py"
 HEADS = ("RobertaForMaskedLM", "XLMRobertaForSequenceClassification", "RobertaPreLayerNormModel")
 FRESH_PATHS = {
@@ -34,17 +31,7 @@ FRESH_PATHS = {
     "legacy.Adam": "legacy.Adam/ckpt-1.index",
 }
 
-pytestmark = [
-    pytest.mark.oracle,
-    pytest.mark.skipif(not PYTHON, reason="TRANSCODE_REFERENCE_PYTHON is not set (tools/README.md)"),
-]
-
-
-def reference(*arguments: object) -> None:
-    """Run the reference Python with the repository's root to import from."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run([PYTHON, *map(str, arguments)], env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-4000:]
+pytestmark = ORACLE
 
 
 # The forward pass, by TensorFlow
@@ -106,42 +93,6 @@ def test_a_golden_model_of_a_family_passes_with_tensorflows_truth(
     assert (weights["verdict"], load["verdict"]) == ("passed", "passed"), (weights["findings"], load["findings"])
     assert forward["verdict"] == "passed", forward["findings"]
     assert "TensorFlow 2.19.1, class TF" in forward["facts"]["truth"]
-
-
-@pytest.fixture(scope="module")
-def matrix(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make a tiny model of every TensorFlow class of transformers 4, in all containers but SavedModel."""
-    directory = tmp_path_factory.mktemp("matrix")
-    reference("-m", "tools.golden.matrix", directory)
-    return directory
-
-
-def test_every_class_that_transformers_had_in_tensorflow_converts(matrix: Path) -> None:
-    command = [sys.executable, "-m", "tools.oracle.matrix", matrix, "--reference-python", PYTHON]
-    done = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, "\n".join(line for line in done.stdout.splitlines() if " failed " in line)
-
-
-@pytest.fixture(scope="module")
-def families_anew(matrix: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    directory = tmp_path_factory.mktemp("families")
-    reference("-m", "tools.golden.matrix", matrix, "--golden", directory)
-    return directory
-
-
-@pytest.mark.parametrize("family", LISTINGS)
-def test_a_familys_golden_files_are_what_their_generator_makes(family: str, families_anew: Path) -> None:
-    new, old = families_anew / family, FAMILIES / family
-    names = sorted(str(path.relative_to(old)) for path in old.rglob("*") if path.is_file())
-    assert sorted(str(path.relative_to(new)) for path in new.rglob("*") if path.is_file()) == names
-    for name in (name for name in names if name.endswith(("variables.json", "config.json"))):
-        assert (new / name).read_bytes() == (old / name).read_bytes(), name
-    for name in (name for name in names if name.endswith("expected.json")):
-        found, wanted = (json.loads((root / name).read_text()) for root in (new, old))
-        assert found.keys() == wanted.keys()
-        missed = json.loads((old / name).with_name("facts.json").read_text())["missing_keys"]
-        for tensor in found.keys() - set(missed):  # PyTorch initialises randomly what the loader missed
-            assert found[tensor] == wanted[tensor], tensor
 
 
 # Fresh models
