@@ -1,7 +1,7 @@
-/* Preloaded into a process: reads and writes of files below FAULT_ROOT fail with EIO now and then.
+/* A library to preload: some reads and writes of files below FAULT_ROOT fail with EIO.
  *
- * FAULT_RATE is how many of a million calls fail, FAULT_SEED where the random numbers begin. Built and used by
- * faults.py:  gcc -shared -fPIC -O1 -o eio.so eio.c -ldl
+ * FAULT_RATE is how many of a million calls fail, FAULT_SEED starts the random numbers. Built and used by
+ * batches.py:  gcc -shared -fPIC -O1 -o eio.so eio.c -ldl
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>

@@ -1,6 +1,6 @@
-"""What is fuzzed: one function a parser, from the bytes of a file to nothing, or to a TranscodeError.
+"""The targets of fuzzing: a function for each parser, which takes the bytes of a file and returns or raises.
 
-Checksums are taken as right: behind them a fuzzer would see nothing, and whoever makes a hostile file makes them too.
+Every checksum counts as right. Otherwise a fuzzer would not get past the checksums; an attacker calculates them.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from transcoder.sources.tf import bundle, sstable
 from transcoder.sources.tf.checkpoint import full_names
 from transcoder.sources.tf.wire import WireError
 
-MOST = 1 << 20  # bytes of a variable that are read
+MAX_READ_BYTES = 1 << 20  # variables that are larger are not read
 CONFIG: dict[str, Value] = {
     "hidden_size": 24,
     "depths": [1, 2, 3],
@@ -44,20 +44,20 @@ CONFIG: dict[str, Value] = {
 
 @dataclass(frozen=True)
 class Target:
-    """A parser: what takes a file's bytes, what else it may raise, and files to begin with."""
+    """A parser: the function that takes a file's bytes, the files to start with, and the size of the largest input."""
 
     run: Callable[[bytes], None]
     seeds: tuple[str, ...]
-    longest: int = 1 << 14
+    max_bytes: int = 1 << 14
 
 
 CHECKED = ((bundle, "unmask"), (sstable, "unmask"), (zips, "check_crc"), (npz, "check_crc"))
 
 
 def believe_checksums() -> None:
-    """Every crc32c of a block, an entry or a string is what it should be, and every CRC-32 of an archive."""
+    """Replace the checks of every CRC-32C in a checkpoint, and of every CRC-32 in an archive."""
 
-    class Right(int):
+    class EqualToAll(int):
         def __eq__(self, other: object) -> bool:
             return True
 
@@ -67,7 +67,7 @@ def believe_checksums() -> None:
         __hash__ = int.__hash__
 
     for module, name in CHECKED:
-        vars(module)[name] = (lambda masked: Right()) if name == "unmask" else lambda file, member, crc: None
+        vars(module)[name] = (lambda masked: EqualToAll()) if name == "unmask" else lambda file, member, crc: None
 
 
 SHARED = Path("/dev/shm")  # noqa: S108
@@ -77,7 +77,7 @@ _scratch = Path(tempfile.mkdtemp(prefix="fuzz-", dir=SHARED if SHARED.is_dir() e
 def _read_all(source: Source) -> None:
     for name, spec in source.specs.items():
         source.byte_range(name)
-        if spec.nbytes <= MOST:
+        if spec.nbytes <= MAX_READ_BYTES:
             data = bytearray(spec.nbytes)
             source.read_into(name, 0, memoryview(data))
 
@@ -138,7 +138,7 @@ def _mapping(data: bytes) -> None:
     directory = _scratch / "mappings"
     if not directory.is_dir():
         directory.mkdir()
-        for shipped in _mappings():  # where `extends` looks first
+        for shipped in _mappings():  # `extends` looks here first
             (directory / shipped.stem).write_bytes(_small(shipped.read_bytes()))
     path = directory / "mine.yaml"
     path.write_bytes(data)
@@ -146,11 +146,11 @@ def _mapping(data: bytes) -> None:
         lint(load_mapping(path))
 
 
-_once = cache(load)  # what a mapping extends does not change
+_once = cache(load)  # the mappings that others extend do not change
 
 
 def _small(mapping: bytes) -> bytes:
-    """A mapping of the same rules for a model of a layer or two, which takes a hundredth of the time to expand."""
+    """Return a mapping with the same rules for a model of two layers, which expands in a hundredth of the time."""
     return re.sub(rb"(: |\b)\d{2,}\b", rb"\g<1>2", re.sub(rb"(?m)^#.*\n| # .*$", b"", mapping))
 
 
@@ -201,7 +201,7 @@ TARGETS = {
 
 
 def seeds(name: str) -> Iterator[bytes]:
-    """The files to begin with, no longer than the target takes; expressions are taken out of mappings."""
+    """Yield inputs to start with, no larger than the target takes. Expressions come from mappings."""
     target = TARGETS[name]
     for pattern in target.seeds:
         for path in sorted(GOLDEN.glob(pattern) if "../" not in pattern else _mappings()):
@@ -209,12 +209,12 @@ def seeds(name: str) -> Iterator[bytes]:
             if name == "expression":
                 yield from {line.split(b":", 1)[1].strip()[:200] for line in data.splitlines() if b":" in line}
             elif name == "mapping":
-                if len(small := _small(data)) <= target.longest:
+                if len(small := _small(data)) <= target.max_bytes:
                     yield small
             elif name == "safetensors":
                 yield data[: 8 + int.from_bytes(data[:8], "little")]
-            elif data and len(data) <= 8 * target.longest:
-                yield data[: target.longest]
+            elif data and len(data) <= 8 * target.max_bytes:
+                yield data[: target.max_bytes]
 
 
 def _mappings() -> list[Path]:
@@ -222,7 +222,7 @@ def _mappings() -> list[Path]:
 
 
 def run(name: str, data: bytes) -> None:
-    """Give a parser its bytes. What it refuses in its own words is well; all else is a finding."""
+    """Give a parser its bytes. A TranscodeError is right, any other exception a finding."""
     try:
         TARGETS[name].run(data)
     except TranscodeError as error:

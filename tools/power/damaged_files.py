@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from tools.power.damaged_tensors import INDEX, Damage, Nothing, Output, Random, files
+from tools.power.output import Damage, Nothing, Output, Random, files
+from transcoder.artifacts import INDEX
 
 
 @files("file cut short")
@@ -28,16 +29,27 @@ def anywhere(output: Output, chance: Random) -> None:
     file.write_bytes(data)
 
 
-def header(change: Callable[[dict[str, Any], Random], None]) -> Damage:
+Contents: TypeAlias = dict[str, Any]  # of a JSON file, or of a header
+Change: TypeAlias = Callable[[Contents, Random], None]
+
+
+def change_or_nothing(change: Change, contents: Contents, chance: Random) -> None:
+    """Change JSON in place. Raise Nothing where it remains as it was."""
+    before = json.dumps(contents)
+    change(contents, chance)
+    if json.dumps(contents) == before:
+        raise Nothing
+
+
+def header(change: Change) -> Damage:
+    """Return a damage to the header of the one file."""
+
     def damage(output: Output, chance: Random) -> None:
         (file,) = output.files
         data = file.read_bytes()
         size = 8 + int.from_bytes(data[:8], "little")
         contents = json.loads(data[8:size])
-        before = json.dumps(contents)
-        change(contents, chance)
-        if json.dumps(contents) == before:
-            raise Nothing
+        change_or_nothing(change, contents, chance)
         text = json.dumps(contents, separators=(",", ":")).encode()
         text += b" " * (-len(text) % 8)
         file.write_bytes(len(text).to_bytes(8, "little") + text + data[size:])
@@ -45,7 +57,7 @@ def header(change: Callable[[dict[str, Any], Random], None]) -> Damage:
     return damage
 
 
-def exchange(contents: dict[str, Any], chance: Random) -> None:
+def exchange(contents: Contents, chance: Random) -> None:
     names = [name for name in contents if name != "__metadata__"]
     pairs = [(a, b) for a in names for b in names if a < b and contents[a]["shape"] == contents[b]["shape"]]
     if not pairs:
@@ -54,12 +66,12 @@ def exchange(contents: dict[str, Any], chance: Random) -> None:
     contents[a], contents[b] = contents[b], contents[a]
 
 
-def reshape(contents: dict[str, Any], chance: Random) -> None:
+def reshape(contents: Contents, chance: Random) -> None:
     name = chance.choice([n for n in contents if n != "__metadata__" and len(contents[n]["shape"]) == 2])
     contents[name]["shape"] = contents[name]["shape"][::-1]
 
 
-def retype(contents: dict[str, Any], chance: Random) -> None:
+def retype(contents: Contents, chance: Random) -> None:
     name = chance.choice([n for n in contents if n != "__metadata__" and contents[n]["dtype"] == "F32"])
     contents[name]["dtype"] = "I32"
 
@@ -97,7 +109,9 @@ def twice(output: Output, chance: Random) -> None:
     save_file({**load_file(b), name: array + np.ones_like(array)}, b, metadata={"format": "pt"})
 
 
-def index(change: Callable[[dict[str, Any], Random], None]) -> Damage:
+def index(change: Change) -> Damage:
+    """Return a damage to the index of the shards."""
+
     def damage(output: Output, chance: Random) -> None:
         contents = json.loads((output.directory / INDEX).read_text())
         change(contents, chance)
@@ -106,7 +120,7 @@ def index(change: Callable[[dict[str, Any], Random], None]) -> Damage:
     return damage
 
 
-def elsewhere(contents: dict[str, Any], chance: Random) -> None:
+def elsewhere(contents: Contents, chance: Random) -> None:
     places = contents["weight_map"]
     name = chance.choice(list(places))
     places[name] = chance.choice([file for file in set(places.values()) if file != places[name]])
@@ -115,11 +129,11 @@ def elsewhere(contents: dict[str, Any], chance: Random) -> None:
 files("index: tensor in another shard", sharded=True)(index(elsewhere))
 
 
-def left_out(contents: dict[str, Any], chance: Random) -> None:
+def left_out(contents: Contents, chance: Random) -> None:
     del contents["weight_map"][chance.choice(list(contents["weight_map"]))]
 
 
-def invented(contents: dict[str, Any], chance: Random) -> None:
+def invented(contents: Contents, chance: Random) -> None:
     contents["weight_map"]["more"] = chance.choice(list(contents["weight_map"].values()))
 
 
@@ -128,36 +142,35 @@ files("index: tensor invented", sharded=True)(index(invented))
 files("index: another total", sharded=True)(index(lambda c, _: c["metadata"].update(total_size=1)))
 
 
-def config(change: Callable[[dict[str, Any], Random], None]) -> Damage:
+def config(change: Change) -> Damage:
+    """Return a damage to config.json."""
+
     def damage(output: Output, chance: Random) -> None:
         path = output.directory / "config.json"
         contents = json.loads(path.read_text())
-        before = json.dumps(contents)
-        change(contents, chance)
-        if json.dumps(contents) == before:
-            raise Nothing
+        change_or_nothing(change, contents, chance)
         path.write_text(json.dumps(contents))
 
     return damage
 
 
-def a_number(contents: dict[str, Any], chance: Random) -> None:
+def a_number(contents: Contents, chance: Random) -> None:
     keys = [key for key, value in contents.items() if isinstance(value, int) and not isinstance(value, bool)]
     contents[chance.choice(keys)] += 1
 
 
-def a_key(contents: dict[str, Any], chance: Random) -> None:
+def a_key(contents: Contents, chance: Random) -> None:
     del contents[chance.choice([key for key in contents if key not in ("architectures", "model_type")])]
 
 
-def heads(contents: dict[str, Any], chance: Random) -> None:
+def heads(contents: Contents, chance: Random) -> None:
     found = [key for key in contents if key.endswith(("attention_heads", "n_head", "num_heads"))]
     if not found:
         raise Nothing
     contents[chance.choice(found)] *= 2
 
 
-def activation(contents: dict[str, Any], chance: Random) -> None:
+def activation(contents: Contents, chance: Random) -> None:
     found = [key for key in contents if "act" in key and isinstance(contents[key], str)]
     if not found:
         raise Nothing
@@ -165,7 +178,7 @@ def activation(contents: dict[str, Any], chance: Random) -> None:
     contents[key] = "relu" if contents[key] != "relu" else "gelu"
 
 
-def epsilon(contents: dict[str, Any], chance: Random) -> None:
+def epsilon(contents: Contents, chance: Random) -> None:
     found = [key for key in contents if "eps" in key]
     if not found:
         raise Nothing

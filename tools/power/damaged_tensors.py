@@ -1,100 +1,12 @@
-"""Ways to damage a correct output; each changes what a model is, or what a loader makes of it."""
+"""Ways to damage the tensors of a correct output: each one changes what the model is, or what a loader makes of it."""
 
 from __future__ import annotations
 
 import json
-import random
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
-from safetensors.numpy import load_file, save_file
 
-Array: TypeAlias = NDArray[Any]
-Random: TypeAlias = random.Random
-INDEX = "model.safetensors.index.json"
-
-
-class Nothing(Exception):  # noqa: N818  (not an error)
-    """The model has nothing that could be damaged so."""
-
-
-class Output:
-    """An output directory, its tensors to be changed."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.files = sorted(directory.glob("*.safetensors"))
-        self.tensors = {name: array for file in self.files for name, array in load_file(file).items()}
-
-    def save(self) -> None:
-        (file,) = self.files
-        ordered = {name: np.ascontiguousarray(array) for name, array in self.tensors.items()}
-        save_file(ordered, file, metadata={"format": "pt"})
-
-    def some(self, chance: Random, fits: Callable[[str, Array], bool]) -> str:
-        found = [name for name, array in self.tensors.items() if fits(name, array)]
-        if not found:
-            raise Nothing
-        return str(chance.choice(found))
-
-    def pair(self, chance: Random, fits: Callable[[str, str], bool]) -> tuple[str, str]:
-        """Two tensors of one shape, unequal."""
-        names = list(self.tensors)
-        found = [
-            (a, b)
-            for a in names
-            for b in names
-            if a != b and fits(a, b) and self.tensors[a].shape == self.tensors[b].shape
-            and not np.array_equal(self.tensors[a], self.tensors[b])
-        ]  # fmt: skip
-        if not found:
-            raise Nothing
-        return chance.choice(found)
-
-
-Damage: TypeAlias = Callable[[Output, Random], None]
-
-
-@dataclass(frozen=True)
-class Kind:
-    damage: Damage
-    sharded: bool = False
-
-
-KINDS: dict[str, Kind] = {}
-
-
-def tensors(name: str) -> Callable[[Damage], Damage]:
-    """A damage to the tensors, written as the safetensors library writes them."""
-
-    def register(damage: Damage) -> Damage:
-        def saved(output: Output, chance: Random) -> None:
-            before = {key: array.copy() for key, array in output.tensors.items()}
-            damage(output, chance)
-            if before.keys() == output.tensors.keys() and all(
-                before[key].dtype == array.dtype and before[key].shape == array.shape
-                and before[key].tobytes() == np.ascontiguousarray(array).tobytes()
-                for key, array in output.tensors.items()
-            ):  # fmt: skip
-                raise Nothing
-            output.save()
-
-        KINDS[name] = Kind(saved)
-        return damage
-
-    return register
-
-
-def files(name: str, *, sharded: bool = False) -> Callable[[Damage], Damage]:
-    def register(damage: Damage) -> Damage:
-        KINDS[name] = Kind(damage, sharded)
-        return damage
-
-    return register
+from tools.power.output import Array, Damage, Nothing, Output, Random, tensors
 
 
 def is_matrix(_: str, array: Array) -> bool:
@@ -140,18 +52,24 @@ def oblong_too(output: Output, chance: Random) -> None:
 ROLES = ("query", "key", "value", "q", "k", "v", "q_proj", "k_proj", "v_proj")
 
 
-def swapped(one: str, other: str) -> Damage:
-    def damage(output: Output, chance: Random) -> None:
-        def fits(a: str, b: str) -> bool:
-            pieces = list(zip(a.split("."), b.split("."), strict=False))
-            differ = [pair for pair in pieces if pair[0] != pair[1]]
-            return len(a.split(".")) == len(b.split(".")) and len(differ) == 1 and tuple(
-                ROLES.index(piece) % 3 if piece in ROLES else -1 for piece in differ[0]
-            ) == ("qkv".index(one), "qkv".index(other))  # fmt: skip
+def role(level: str) -> str:
+    """Return q, k or v for a level of a name that says query, key or value."""
+    return "qkv"[ROLES.index(level) % 3] if level in ROLES else ""
 
+
+def swapped(one: str, other: str) -> Damage:
+    """Return a damage that exchanges two of q, k and v."""
+
+    def fits(a: str, b: str) -> bool:
+        levels = list(zip(a.split("."), b.split("."), strict=False))
+        differ = [pair for pair in levels if pair[0] != pair[1]]
+        is_parallel = len(a.split(".")) == len(b.split(".")) and len(differ) == 1
+        return is_parallel and tuple(map(role, differ[0])) == (one, other)
+
+    def damage(output: Output, chance: Random) -> None:
         try:
             a, b = output.pair(chance, fits)
-        except Nothing:  # GPT-2 has the three in one
+        except Nothing:  # GPT-2 has one tensor for all three
             name = output.some(chance, lambda n, _: "c_attn" in n)
             parts = np.split(output.tensors[name], 3, axis=-1)
             i, j = "qkv".index(one), "qkv".index(other)
@@ -169,23 +87,32 @@ tensors("key and value exchanged")(swapped("k", "v"))
 
 
 def layer_of(name: str) -> tuple[str, int, str] | None:
+    """Return what is in front of a name's first number, the number, and what is behind it."""
     pieces = name.split(".")
     at = next((i for i, piece in enumerate(pieces) if piece.isdigit()), None)
     return None if at is None else (".".join(pieces[:at]), int(pieces[at]), ".".join(pieces[at + 1 :]))
 
 
+MAX_LAYERS = 100
+
+
+def move_layers(output: Output, chance: Random, origin: dict[int, int]) -> None:
+    """Give the layers of a stack the tensors of other layers, where the shapes are equal: layer -> where from."""
+    stacks = sorted({place[0] for name in output.tensors if (place := layer_of(name)) and place[1] == 1})
+    stack = chance.choice(stacks)
+    changed = dict(output.tensors)
+    for name, array in output.tensors.items():
+        place = layer_of(name)
+        if place and place[0] == stack and place[1] in origin:
+            other = output.tensors.get(f"{stack}.{origin[place[1]]}.{place[2]}")
+            if other is not None and other.shape == array.shape:
+                changed[name] = other
+    output.tensors = changed
+
+
 @tensors("two layers exchanged")
 def layers(output: Output, chance: Random) -> None:
-    owners = sorted({place[0] for name in output.tensors if (place := layer_of(name)) and place[1] == 1})
-    owner = chance.choice(owners)
-    changed = dict(output.tensors)
-    for name in output.tensors:
-        place = layer_of(name)
-        if place and place[0] == owner and place[1] in (0, 1):
-            other = f"{owner}.{1 - place[1]}.{place[2]}"
-            if other in output.tensors and output.tensors[other].shape == output.tensors[name].shape:
-                changed[name] = output.tensors[other]
-    output.tensors = changed
+    move_layers(output, chance, {0: 1, 1: 0})
 
 
 @tensors("one tensor of two layers exchanged")
@@ -200,16 +127,7 @@ def of_layers(output: Output, chance: Random) -> None:
 
 @tensors("every layer from the one before")
 def shifted(output: Output, chance: Random) -> None:
-    owners = sorted({place[0] for name in output.tensors if (place := layer_of(name)) and place[1] == 1})
-    owner = chance.choice(owners)
-    changed = dict(output.tensors)
-    for name in output.tensors:
-        place = layer_of(name)
-        if place and place[0] == owner and place[1] > 0:
-            before = f"{owner}.{place[1] - 1}.{place[2]}"
-            if before in output.tensors and output.tensors[before].shape == output.tensors[name].shape:
-                changed[name] = output.tensors[before]
-    output.tensors = changed
+    move_layers(output, chance, {layer: layer - 1 for layer in range(1, MAX_LAYERS)})
 
 
 @tensors("bias of zeros")
@@ -327,12 +245,12 @@ def added(output: Output, chance: Random) -> None:
 @tensors("tensor renamed")
 def renamed(output: Output, chance: Random) -> None:
     name = output.some(chance, lambda *_: True)
-    output.tensors[name.replace("weight", "wieght").replace("bias", "bais") + ""] = output.tensors.pop(name)
+    output.tensors[name.replace("weight", "wieght").replace("bias", "bais")] = output.tensors.pop(name)
 
 
 @tensors("head tied to something else")
 def untied(output: Output, chance: Random) -> None:
-    """An output embedding of its own beside the input's, as a file of another model has."""
+    """Give the output embeddings values that the input embeddings do not have."""
     head = {"bert": "cls.predictions.decoder.weight"}.get(_family(output), "lm_head.weight")
     origin = output.some(chance, lambda n, _: n.endswith(("word_embeddings.weight", "shared.weight", "wte.weight")))
     if head in output.tensors:
