@@ -81,7 +81,7 @@ def test_a_variable_that_is_read_in_pieces_is_fetched_in_few_requests(site: Site
         for start in range(0, len(data), 1 << 18):
             source.read_into("kernel", start, memoryview(data)[start : start + (1 << 18)])
     assert bytes(data) == array.tobytes()
-    assert len(site.requests) <= 2 + array.nbytes // ranges.READ_AHEAD
+    assert len(site.requests) <= 2 + array.nbytes // ranges.READ_AHEAD_BYTES
     assert site.sent < 1.02 * array.nbytes
 
 
@@ -91,7 +91,7 @@ def test_a_server_without_ranges_gives_small_files_only(
     site.root = MODEL
     site.fault = lambda _: "whole"
     assert converted(f"{site.url}/tf_model.h5", tmp_path / "web") == converted(MODEL, tmp_path / "disk")
-    monkeypatch.setattr(http, "WHOLE", 100_000)
+    monkeypatch.setattr(http, "MAX_WHOLE_BYTES", 100_000)
     with pytest.raises(SourceError, match="ignores Range"):
         open_source(f"{site.url}/tf_model.h5")
 

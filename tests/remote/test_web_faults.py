@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -44,9 +45,9 @@ def test_a_fault_that_stays_ends_after_a_bounded_number_of_attempts(
     site.fault = only_data(fault)
     seen = transcode("convert", larger, tmp_path / "out", "--threads", 1)
     assert seen.code == 3
-    assert f"at the last of {retry.ATTEMPTS} attempts" in seen.err
+    assert f"in the last of {retry.MAX_ATTEMPTS} attempts" in seen.err
     assert "Traceback" not in seen.err
-    assert len(waits) == retry.ATTEMPTS - 1
+    assert len(waits) == retry.MAX_ATTEMPTS - 1
     assert waits == sorted(waits)
     assert not (tmp_path / "out").exists()
 
@@ -58,8 +59,23 @@ def test_a_small_file_that_a_server_fails_to_give_is_not_left_out(
     site.fault = lambda request: "503" if request.path.endswith("/vocab.json") else None
     with pytest.raises(TransientSourceError, match=r"vocab\.json"):
         transcoder.convert(site.url, tmp_path / "out")
-    assert len(waits) == retry.ATTEMPTS - 1
+    assert len(waits) == retry.MAX_ATTEMPTS - 1
     assert not (tmp_path / "out").exists()
+
+
+def test_the_log_has_container_requests_and_waits_but_no_secret(
+    larger: str, site: Site, waits: list[float], caplog: pytest.LogCaptureFixture
+) -> None:
+    site.fault = lambda request: "503 7" if request.number == 0 else None
+    url = f"{larger}?X-Signature=s3cr3t-sig".replace("://", "://anna:s3cr3t-pw@")
+    with caplog.at_level(logging.DEBUG, "transcoder"), open_source(url):
+        pass
+    lines = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert ("WARNING", f"{larger}: HTTP 503, in attempt 1 of {retry.MAX_ATTEMPTS}; next in 7.0 s") in lines
+    assert ("INFO", f"{larger}: Keras HDF5, recognised by the HDF5 signature") in lines
+    assert ("DEBUG", f"GET {larger}, bytes 0 to 32767") in lines
+    assert waits == [7.0]
+    assert not [text for _, text in lines if "s3cr3t" in text or "anna" in text]
 
 
 @pytest.mark.parametrize("fault", ["drop", "short"])
@@ -81,7 +97,7 @@ def test_connections_that_are_always_cut_make_progress_or_end(
     ("fault", "words"),
     [
         ("whole", "the server ignores Range"),
-        ("shifted", "answered wrongly"),
+        ("shifted", "wrong range"),
         ("changed", "changed while it was read"),
         ("404", "changed while it was read"),
         ("403", "HTTP 403"),
@@ -114,7 +130,9 @@ def test_a_file_that_changes_once_half_of_it_was_written_is_refused(larger: str,
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize(("asked", "waited"), [("7", 7.0), ("100000", retry.LONGEST_WAIT), ("soon", retry.FIRST_WAIT)])
+@pytest.mark.parametrize(
+    ("asked", "waited"), [("7", 7.0), ("100000", retry.MAX_WAIT_SECONDS), ("soon", retry.FIRST_WAIT_SECONDS)]
+)
 def test_retry_after_is_honoured_within_bounds(
     asked: str, waited: float, site: Site, waits: list[float], tmp_path: Path
 ) -> None:

@@ -15,7 +15,7 @@ from transcoder.repository import versions
 def test_a_dtype_is_passed_under_the_name_that_the_release_reads(
     release: str, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transformers, "__version__", release)
+    monkeypatch.setattr("transformers.__version__", release)
     assert versions.dtype_argument() == name
 
 

@@ -100,7 +100,7 @@ def noticed_by(source: Path, out: Path, levels: Sequence[str], python: Path) -> 
 
 def remember_truths() -> None:
     """Let TensorFlow run once for each source, and leave out the sensitivity, which takes as long as the level."""
-    find = forward.find_truth
+    find = vars(forward)["find_truth"]
     known: dict[str, Truth] = {}
 
     def remembered(case: Case, request: TruthRequest, inputs: Arrays) -> Truth:

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 
@@ -35,7 +36,6 @@ class Case:
         names: The checkpoint's own name of each variable, by the mapping's name.
         mapping: The mapping.
         table: The mapping, expanded for this architecture, this config.json and these variables.
-        assignments: How each tensor is made, by name: the table's assignments, without the parts that the source lacks.
         architecture: The PyTorch class that the output must be.
         config: The output's config.json.
         original: The config.json that was converted. None if it was not given and is not beside the source.
@@ -49,7 +49,6 @@ class Case:
     names: Mapping[str, str]
     mapping: ModelMapping
     table: Table
-    assignments: Mapping[str, Assignment]
     architecture: str
     config: ModelConfig
     original: ModelConfig | None
@@ -60,6 +59,12 @@ class Case:
     def directory(self) -> Path:
         """The converted directory."""
         return self.output.directory
+
+    @cached_property
+    def assignments(self) -> Mapping[str, Assignment]:
+        """How each tensor is made, by name: the table's assignments, without the parts that the source lacks."""
+        absent, _ = self.table.absent(set(self.names))
+        return {each.target: each for each in self.table.assignments if each.part not in absent}
 
     @property
     def trusted_config(self) -> Mapping[str, object]:
@@ -94,16 +99,13 @@ def open_case(
     written = _read_output_config(directory)
     architecture = architecture or _architecture_of(written)
     claims = read_claims(directory)
-    candidates = (
-        [load_mapping(str(mapping))] if mapping is not None else find_mappings(written.model_type, architecture)
-    )
+    candidates = _find_candidates(mapping, written.model_type, architecture)
     with open_source(source, contain=contain) as opened:
         original = _read_original_config(opened, config)
         reader = reader_for(opened)
         logger.info("reading the source through %s", reader.route)
         with closing(Output(directory)) as output:
             chosen, names, table = _choose_table(candidates, architecture, written, reader.names())
-            absent, _ = table.absent(set(names))
             yield Case(
                 output=output,
                 source=opened,
@@ -111,13 +113,19 @@ def open_case(
                 names=names,
                 mapping=chosen,
                 table=table,
-                assignments={each.target: each for each in table.assignments if each.part not in absent},
                 architecture=architecture,
                 config=written,
                 original=original,
                 claims=claims,
                 states=states,
             )
+
+
+def _find_candidates(
+    given: str | PathLike[str] | None, model_type: str | None, architecture: str
+) -> list[ModelMapping]:
+    """Return the given mapping, else the mappings that ship for a model. Raises MappingError: there is none."""
+    return [load_mapping(str(given))] if given is not None else find_mappings(model_type, architecture)
 
 
 def _choose_table(

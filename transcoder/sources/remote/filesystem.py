@@ -1,12 +1,13 @@
-"""s3://, gs://, hf:// and whatever else fsspec opens.
+"""s3://, gs://, hf:// and every other scheme that fsspec opens.
 
-Each kind's own package signs, connects and translates; here its answers become the few that a Store gives, and its
-exceptions one error a user understands.
+The package of a scheme signs and sends the requests. This module turns its answers into those of a Store, and its
+exceptions into one error.
 """
 
 from __future__ import annotations
 
 import errno
+import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,15 +18,17 @@ from transcoder.files.redact import redact, redact_urls
 from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, retry_after
 from transcoder.sources.remote.store import Stat
 
+logger = logging.getLogger(__name__)
+
 PACKAGES = {
     "s3": "s3fs", "s3a": "s3fs", "gs": "gcsfs", "gcs": "gcsfs", "abfs": "adlfs", "abfss": "adlfs", "az": "adlfs",
     "hf": "huggingface_hub", "sftp": "paramiko", "ssh": "paramiko",
 }  # fmt: skip
 BUCKETS = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az")
-# What file systems call the state of a file's content; of these, those that one has.
+# The names by which file systems identify a file's content. Each file system has some of them.
 IDENTITY = ("size", "ETag", "etag", "VersionId", "generation", "md5Hash", "blob_id", "xet_hash", "mtime",
             "LastModified", "last_modified", "updated")  # fmt: skip
-# Faults of connections in the libraries below: aiohttp, botocore, httpx, requests.
+# Transient connection errors of the libraries below: aiohttp, botocore, httpx, requests.
 TRANSIENT = frozenset({
     "ClientConnectionError", "ClientPayloadError", "ConnectionClosedError", "ConnectTimeoutError",
     "EndpointConnectionError", "HTTPClientError", "IncompleteReadError", "ReadTimeoutError", "ResponseStreamingError",
@@ -43,7 +46,7 @@ class Filesystem:
     def __init__(self, files: Any, protocol: str, lead: str) -> None:
         self._files = files
         self._protocol = protocol
-        self._lead = lead  # the slashes that keys of this file system begin with
+        self._lead = lead  # slashes before every key of this file system
         self._handles: dict[str, list[Any]] = {}
         self._lock = threading.Lock()
         self._immutable = False
@@ -56,7 +59,7 @@ class Filesystem:
         try:
             from fsspec.core import url_to_fs
 
-            # Listings are kept for one opening, by the Session: a second one must see what changed.
+            # The Session caches listings for one opening. The next opening must see changes.
             files, path = url_to_fs(url, use_listings_cache=False)
             files.invalidate_cache()
         except ImportError as error:
@@ -65,12 +68,12 @@ class Filesystem:
             raise SourceError(f"reading {protocol}:// needs a package", needed) from None
         except Exception as error:
             raise SourceError(
-                "no such URL",
+                "the URL can't be opened",
                 Problem(
                     redact(url),
                     redact(f"{type(error).__name__}: {error}"),
-                    "https://, s3://, gs://, hf:// or another kind that fsspec opens",
-                    "check the URL and the options of its kind",
+                    "https://, s3://, gs://, hf:// or another scheme that fsspec opens",
+                    "check the URL and the fsspec options of its scheme",
                 ),
             ) from None
         key = path.strip("/")
@@ -78,17 +81,17 @@ class Filesystem:
         return store, store._pinned(key) if protocol == "hf" else key
 
     def _pinned(self, key: str) -> str:
-        """A key of the Hugging Face Hub at the commit that its revision names now, so that all files are of one."""
+        """Return a key of the Hugging Face Hub at the current commit of its revision, so that all files are of one."""
 
         def commit() -> str:
             from huggingface_hub import HfApi
 
             if "/" not in key:
-                raise FileNotFoundError(key)  # nothing can be listed there; huggingface_hub says ValueError
+                raise FileNotFoundError(key)  # huggingface_hub would raise ValueError
             with self._translated(key):
                 place = self._files.resolve_path(key)
                 if not hasattr(place, "repo_id"):
-                    return key  # a bucket, which has no commits
+                    return key  # a bucket has no commits
                 api = HfApi(endpoint=self._files.endpoint, token=self._files.token)
                 sha = api.repo_info(place.repo_id, repo_type=place.repo_type, revision=place.revision).sha
                 kind = "" if place.repo_type == "model" else f"{place.repo_type}s/"
@@ -102,7 +105,7 @@ class Filesystem:
             raise SourceError(
                 f"{self.shown(key)} does not exist",
                 Problem(self.shown(key), "no such repository or revision", "hf://org/name[@revision]/path",
-                        "check the name; a private one needs a token (hf auth login, or HF_TOKEN)"),
+                        "check the name; a private repository needs a token: run `hf auth login`, or set HF_TOKEN"),
             ) from None  # fmt: skip
 
     def shown(self, key: str) -> str:
@@ -116,17 +119,19 @@ class Filesystem:
                 return None
 
     def _stat(self, key: str) -> Stat:
+        logger.debug("metadata of %s", self.shown(key))
         info = self._files.info(self._lead + key)
         if info["type"] == "directory":
             return Stat(0, is_dir=True)
         if not isinstance(info.get("size"), int):
             raise SourceError(
                 f"can't read {self.shown(key)}",
-                Problem(self.shown(key), "a file of unknown size", "a file", "fetch it to the disk first"),
+                Problem(self.shown(key), "a file of unknown size", "a file of known size", "download it first"),
             )
         return Stat(info["size"], identity=identity(info))
 
     def listing(self, key: str) -> dict[str, bool]:
+        logger.debug("listing of %s", self.shown(key))
         with self._translated(key):
             try:
                 entries = self._files.ls(self._lead + key, detail=True)
@@ -141,14 +146,15 @@ class Filesystem:
         return dict(sorted(found.items()))
 
     def read(self, key: str, stat: Stat, start: int, buffer: memoryview) -> int:
+        logger.debug("%s, bytes %d to %d", self.shown(key), start, start + len(buffer) - 1)
         try:
             with self._translated(key), self._handle(key, stat) as file:
                 file.seek(start)
                 data = file.read(len(buffer))
         except (FileNotFoundError, NotADirectoryError):
-            raise changed(self.shown(key), "no such file", "the file that was opened") from None
+            raise changed(self.shown(key), "no such file", "the opened file") from None
         if len(data) > len(buffer):
-            raise changed(self.shown(key), f"{len(data)} bytes", f"the {len(buffer)} bytes that were asked for")
+            raise changed(self.shown(key), f"{len(data)} bytes", f"the requested {len(buffer)} bytes")
         buffer[: len(data)] = data
         return len(data)
 
@@ -170,9 +176,9 @@ class Filesystem:
 
     @contextmanager
     def _handle(self, key: str, stat: Stat) -> Iterator[Any]:
-        """A file object that nobody else uses meanwhile. It caches nothing; after a fault it is not used again.
+        """Yield a file object for the use of one thread. It caches nothing, and is discarded after a fault.
 
-        Where the file system can, it reads no version but the one that it was opened on (S3's If-Match).
+        Where the file system supports it, the object reads the opened version only (S3's If-Match).
         """
         with self._lock:
             idle = self._handles.setdefault(key, [])
@@ -191,7 +197,7 @@ class Filesystem:
 
     @contextmanager
     def _translated(self, key: str) -> Iterator[None]:
-        """FileNotFoundError as it is, Transient for what may pass, SourceError for all else."""
+        """Raise FileNotFoundError as it is, Transient for transient faults, and SourceError for every other."""
         try:
             yield
         except (SourceError, Transient, FileNotFoundError, NotADirectoryError):
@@ -200,24 +206,22 @@ class Filesystem:
             where, status = self.shown(key), _status(error)
             found = redact(f"{type(error).__name__}: {error}")
             if type(error).__name__ == "FileExpired" or status == 412:
-                raise changed(where, "another version", "the one that was opened") from None
+                raise changed(where, "another version", "the opened version") from None
             if _is_transient(error, status):
                 raise Transient(found, retry_after(_header(error, "Retry-After"))) from None
             raise SourceError(
                 f"can't read {where}",
-                Problem(
-                    where, found, "a file that can be read", "check the URL, the credentials and what they may read"
-                ),
+                Problem(where, found, "a readable file", "check the URL, the credentials and their permissions"),
             ) from None
 
 
 def identity(info: dict[str, Any]) -> tuple[tuple[str, str], ...]:
-    """What tells one content of a file from another, of what a file system says about it."""
+    """Return the part of a file system's metadata that identifies a file's content."""
     return tuple((name, str(info[name])) for name in IDENTITY if info.get(name) is not None)
 
 
 def _status(error: BaseException | None) -> int | None:
-    """The HTTP status behind an exception, in the places where the libraries put it."""
+    """Return the HTTP status behind an exception, from the attributes in which the libraries store it."""
     while error is not None:
         response = getattr(error, "response", None)
         if isinstance(response, dict):  # botocore

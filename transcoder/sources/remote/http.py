@@ -1,11 +1,12 @@
-"""http:// and https://: ranges of files on a web server, which has no listing.
+"""http:// and https://: byte ranges of files on a web server, which has no listing.
 
-Every answer must be the range that was asked for, of the file that was opened: RFC 9110, sections 14 (Range,
-Content-Range) and 8.8 (ETag, Last-Modified). A directory is looked through by the names that checkpoints have.
+Every answer must be the requested range of the opened file: RFC 9110, sections 14 (Range, Content-Range) and 8.8
+(ETag, Last-Modified). In a directory, the names that checkpoints usually have are requested one by one.
 """
 
 from __future__ import annotations
 
+import logging
 import re
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +17,7 @@ from transcoder.errors import Problem, SourceError, TransientSourceError, missin
 from transcoder.files import strictjson
 from transcoder.files.redact import redact
 from transcoder.sources.formats import FORMATS
-from transcoder.sources.remote.ranges import BLOCK, Blocks, RemoteFile
+from transcoder.sources.remote.ranges import BLOCK_BYTES, Blocks, RemoteFile
 from transcoder.sources.remote.retry import TRANSIENT_STATUS, Transient, attempt, changed, retry_after
 from transcoder.sources.remote.store import Stat
 from transcoder.sources.tf.state import STATE, latest_of
@@ -28,12 +29,14 @@ try:
 except ImportError as error:
     raise SourceError("reading from a web server needs a package", missing("urllib3", "remote")) from error
 
-CONNECT, READ = 10.0, 60.0  # seconds
-REDIRECTS = 5
-WHOLE = 16 << 20  # what a server that knows no ranges may send instead of one
-PROBES = 8  # at a time
-PIECE = 1 << 16  # of a body; the one in which a connection is cut is lost
-SAFE = "/~!$&'()*+,;=:@"
+logger = logging.getLogger(__name__)
+
+CONNECT_SECONDS, READ_SECONDS = 10.0, 60.0  # timeouts
+MAX_REDIRECTS = 5
+MAX_WHOLE_BYTES = 16 << 20  # of a file from a server that ignores ranges
+MAX_PROBES = 8  # names requested at a time
+PIECE_BYTES = 1 << 16  # of a body; the piece in which a connection is cut is lost
+SAFE_CHARS = "/~!$&'()*+,;=:@"  # not percent-encoded in a path
 GONE = (404, 410)
 
 
@@ -48,12 +51,12 @@ class HTTP:
         self._host = host
         self._query = query
         self._headers = headers
-        self._root = root  # what the user named: the one directory that is looked through for weights
+        self._root = root  # what the user named: the only directory that is searched for weights
         self._directories = {root} if is_dir else set()
         self._found: dict[str, dict[str, bool]] = {}
         self._probed: dict[str, Stat | None] = {}
-        timeout = urllib3.Timeout(connect=CONNECT, read=READ)
-        options = {"maxsize": PROBES, "timeout": timeout}
+        timeout = urllib3.Timeout(connect=CONNECT_SECONDS, read=READ_SECONDS)
+        options = {"maxsize": MAX_PROBES, "timeout": timeout}
         proxy = None if urllib.request.proxy_bypass(host) else urllib.request.getproxies().get(scheme)
         self._pool = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)  # type: ignore[arg-type]
 
@@ -66,7 +69,8 @@ class HTTP:
             host = ""
         if not host:
             raise SourceError(
-                "no such URL", Problem(redact(url), "no host and port", "https://host/dir/file", "check the URL")
+                "the URL can't be opened",
+                Problem(redact(url), "no valid host and port", "https://host/dir/file", "check the URL"),
             )
         headers = {}
         if parts.username is not None:
@@ -89,11 +93,11 @@ class HTTP:
         return found
 
     def _stat(self, key: str) -> Stat | None:
-        """A page of HTML is no file: it lists a directory, or says politely that there is nothing."""
+        """Return the state of a file or directory. An HTML page is a listing or an error page, and no file."""
         parent, _, name = key.rpartition("/")
         if key in self._directories or self._found.get(parent, {}).get(name):
             return Stat(0, is_dir=True)
-        response = self._get(key, 0, BLOCK)
+        response = self._get(key, 0, BLOCK_BYTES)
         try:
             if response.status in GONE:
                 return None
@@ -108,11 +112,11 @@ class HTTP:
             if response.status == 200:
                 return self._whole(key, response)
             first, last, size = self._content_range(key, response)
-            if first != 0 or last != min(BLOCK, size) - 1:
-                raise self._wrong_range(key, f"bytes {first} to {last} of {size}", f"bytes 0 to {BLOCK - 1}")
+            if first != 0 or last != min(BLOCK_BYTES, size) - 1:
+                raise self._wrong_range(key, f"bytes {first} to {last} of {size}", f"bytes 0 to {BLOCK_BYTES - 1}")
             head = bytearray(last + 1)
             if self._body(response, memoryview(head)) < len(head):
-                raise Transient("an answer that was cut")
+                raise Transient("a truncated answer")
             return Stat(size, identity=_identity(response, size), head=bytes(head))
         finally:
             response.close()
@@ -123,7 +127,7 @@ class HTTP:
         return self._found[key]
 
     def _looked_through(self, key: str) -> bool:
-        """Ask for all well-known names below a directory; whether there was any."""
+        """Request all well-known names below a directory. Return whether any exists."""
 
         def there(name: str) -> bool:
             place = below(name)
@@ -132,7 +136,7 @@ class HTTP:
             except TransientSourceError:
                 raise
             except SourceError:
-                return False  # forbidden: many servers say so of what is not there
+                return False  # forbidden: many servers answer so for a missing file
             return self._probed[place] is not None
 
         def below(name: str) -> str:
@@ -141,7 +145,7 @@ class HTTP:
         weights = [name for each in FORMATS for name in each.well_known]
         small = [name.rstrip("*") for name in WANTED if not name.startswith("*")]
         names = list(dict.fromkeys((CONFIG, *weights, *small)))
-        with ThreadPoolExecutor(PROBES, thread_name_prefix="transcode-http") as pool:
+        with ThreadPoolExecutor(MAX_PROBES, thread_name_prefix="transcode-http") as pool:
             found = {name for name, is_there in zip(names, pool.map(there, names), strict=True) if is_there}
         for name in list(found):
             found |= self._named_in(below(name))
@@ -156,12 +160,12 @@ class HTTP:
         return bool(found)
 
     def _named_in(self, key: str) -> set[str]:
-        """The files beside an index, or a `checkpoint` file, that it names."""
+        """Return the files that an index, or a `checkpoint` file, names beside it."""
         if key.endswith(".safetensors.index.json"):
             try:
                 index = strictjson.loads(self._text(key))
             except ValueError:
-                index = None  # the reader of the index says what is wrong with it
+                index = None  # the reader of the index reports the fault
             weight_map = index.get("weight_map") if isinstance(index, dict) else None
             files = weight_map.values() if isinstance(weight_map, dict) else ()
             return {file for file in files if isinstance(file, str) and "/" not in file}
@@ -172,7 +176,7 @@ class HTTP:
 
     def _text(self, key: str) -> str:
         stat = self._probed[key]
-        if stat is None or stat.is_dir or stat.st_size > WHOLE:
+        if stat is None or stat.is_dir or stat.st_size > MAX_WHOLE_BYTES:
             return ""
         data = bytearray(stat.st_size)
         RemoteFile(self.shown(key), key, stat, self, Blocks()).read_into(0, memoryview(data), stat.st_size)
@@ -184,7 +188,7 @@ class HTTP:
         try:
             where = self.shown(key)
             if response.status in (*GONE, 412, 416):
-                raise changed(where, f"HTTP {response.status}", "the file that was opened")
+                raise changed(where, f"HTTP {response.status}", "the opened file")
             self._refuse(key, response)
             if response.status == 200:
                 raise self._ignores_ranges(key)
@@ -198,15 +202,16 @@ class HTTP:
             response.close()
 
     def check(self, key: str, stat: Stat) -> None:
-        """Every answer was compared as it came."""
+        """Do nothing: `read` compared every answer."""
 
     def _get(self, key: str, start: int, stop: int) -> BaseHTTPResponse:
-        url = urlunsplit((self._scheme, self._host, "/" + quote(key, safe=SAFE), self._query, ""))
+        url = urlunsplit((self._scheme, self._host, "/" + quote(key, safe=SAFE_CHARS), self._query, ""))
         headers = {**self._headers, "Range": f"bytes={start}-{stop - 1}", "Accept-Encoding": "identity"}
-        # Redirects alone are urllib3's; it takes Authorization off where one leads to another host.
+        # urllib3 handles redirects only. It removes Authorization where one leads to another host.
         retries = urllib3.Retry(
-            total=None, connect=0, read=0, status=0, other=0, redirect=REDIRECTS, respect_retry_after_header=False
+            total=None, connect=0, read=0, status=0, other=0, redirect=MAX_REDIRECTS, respect_retry_after_header=False
         )
+        logger.debug("GET %s, bytes %d to %d", self.shown(key), start, stop - 1)
         try:
             response = self._pool.request("GET", url, headers=headers, preload_content=False, retries=retries)
         except faults.HTTPError as error:
@@ -217,7 +222,7 @@ class HTTP:
             raise Transient(found) from None
         if self._scheme == "https" and urlsplit(urljoin(url, response.geturl() or "")).scheme != "https":
             response.close()
-            raise self._refused(key, "a redirect to a connection that is not encrypted", "fetch it to the disk first")
+            raise self._refused(key, "a redirect to an unencrypted connection", "download it first")
         if response.status in TRANSIENT_STATUS or response.status >= 500:
             response.close()
             raise Transient(f"HTTP {response.status}", retry_after(response.headers.get("Retry-After")))
@@ -225,12 +230,12 @@ class HTTP:
 
     def _refuse(self, key: str, response: BaseHTTPResponse) -> None:
         if response.status not in (200, 206):
-            remedy = "check the URL and the credentials; config.json can be given with --config"
+            remedy = "check the URL and the credentials; --config sets another config.json"
             raise self._refused(key, f"HTTP {response.status} {response.reason or ''}".strip(), remedy)
 
     def _refused(self, key: str, found: str, remedy: str) -> SourceError:
         where = self.shown(key)
-        return SourceError(f"can't read {where}", Problem(where, found, "a file that can be read", remedy))
+        return SourceError(f"can't read {where}", Problem(where, found, "a readable file", remedy))
 
     def _ignores_ranges(self, key: str) -> SourceError:
         where = self.shown(key)
@@ -239,48 +244,48 @@ class HTTP:
             Problem(
                 where,
                 "HTTP 200 with the whole file: the server ignores Range",
-                "HTTP 206 with the range that was asked for",
-                "fetch the checkpoint to the disk first",
+                "HTTP 206 with the requested range",
+                "download the checkpoint first",
             ),
         )
 
     def _whole(self, key: str, response: BaseHTTPResponse) -> Stat:
-        """A small file from a server that ignores Range."""
+        """Return a small file from a server that ignores Range."""
         length = response.headers.get("Content-Length", "")
-        if response.headers.get("Content-Encoding") or not length.isdecimal() or int(length) > WHOLE:
+        if response.headers.get("Content-Encoding") or not length.isdecimal() or int(length) > MAX_WHOLE_BYTES:
             raise self._ignores_ranges(key)
         data = bytearray(int(length))
         if self._body(response, memoryview(data)) < len(data):
-            raise Transient("an answer that was cut")
+            raise Transient("a truncated answer")
         return Stat(len(data), identity=_identity(response, len(data)), head=bytes(data))
 
     def _content_range(self, key: str, response: BaseHTTPResponse) -> tuple[int, int, int]:
         text = response.headers.get("Content-Range", "")
         match = re.fullmatch(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})", text)
         if not match or response.headers.get("Content-Encoding", "identity") != "identity":
-            raise self._wrong_range(key, f"Content-Range {text!r}", "bytes FIRST-LAST/SIZE of the file as it is")
+            raise self._wrong_range(key, f"Content-Range {text!r}", "bytes FIRST-LAST/SIZE of the unencoded file")
         first, last, size = (int(number) for number in match.groups())
         return first, last, size
 
     def _wrong_range(self, key: str, found: str, wanted: str) -> SourceError:
         where = self.shown(key)
         return SourceError(
-            f"{where} was answered wrongly",
-            Problem(where, found, wanted, "fetch the checkpoint to the disk first: the server mistakes ranges"),
+            f"the server sent a wrong range of {where}",
+            Problem(where, found, wanted, "download the checkpoint first"),
         )
 
     def _body(self, response: BaseHTTPResponse, buffer: memoryview) -> int:
-        """Fill `buffer` with an answer's body; returns how far the connection held."""
+        """Fill `buffer` with an answer's body. Return the number of bytes before the connection ended."""
         done = 0
         try:
             while done < len(buffer):
-                piece = response.read(min(PIECE, len(buffer) - done))
+                piece = response.read(min(PIECE_BYTES, len(buffer) - done))
                 if not piece:
                     break
                 buffer[done : done + len(piece)] = piece
                 done += len(piece)
         except (faults.HTTPError, OSError):
-            pass  # the caller goes on from here
+            pass  # the caller continues from here
         return done
 
 

@@ -1,4 +1,4 @@
-"""Where a path or a URL leads: to a local path, or to a place in the store that its scheme names."""
+"""Locations: a path or a URL becomes a local path, or a path in the store that its scheme names."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from transcoder.sources.remote.path import RemotePath, Session
 from transcoder.sources.remote.ranges import Blocks
 from transcoder.sources.remote.store import Store
 
-URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::.*)?://")  # with ::, one file system of fsspec within another
+URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*(::.*)?://")  # fsspec chains file systems with ::
 
 
 def is_url(path: AnyPath | RemotePath) -> bool:
+    """Return whether a path is a URL."""
     return isinstance(path, str) and URL.match(path) is not None
 
 
 def locate(path: AnyPath | RemotePath) -> Location:
-    """Where a path or a URL leads. `file://` is a path.
+    """Return the location of a path or a URL. A `file://` URL is a local path.
 
-    Raises SourceError: a URL of a kind that is unknown or needs a package that is not installed.
+    Raises SourceError: the scheme is not supported, or needs a package that is not installed.
     """
     if isinstance(path, RemotePath):
         return path
     if not isinstance(path, str) or not is_url(path):
         return Path(path)
-    scheme = path.partition("://")[0].lower()  # with ::, none of these
+    scheme = path.partition("://")[0].lower()
     if scheme == "file":
         return Path(unquote(urlsplit(path).path))
     store: Store
@@ -46,13 +47,13 @@ def locate(path: AnyPath | RemotePath) -> Location:
 
 
 def local_path(path: AnyPath) -> Path:
-    """A path to write to.
+    """Return a path to write to.
 
-    Raises UsageError for a URL.
+    Raises UsageError: a URL.
     """
     if is_url(path):
         raise UsageError(
             "the output must be local",
-            Problem(redact(str(path)), "a URL", "a directory of this machine", "convert here, then upload it"),
+            Problem(redact(str(path)), "a URL", "a local directory", "convert to a local directory, then upload it"),
         )
     return Path(path)

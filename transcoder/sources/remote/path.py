@@ -1,8 +1,7 @@
-"""Checkpoints that are not on this machine: a URL as a path, and ranges of what lies there.
+"""RemotePath: a file or directory on a server, with the part of pathlib.Path's interface that the readers use.
 
-`RemotePath` has the part of pathlib.Path's interface that the readers use, so containers are read by one code
-wherever they lie. A `Store` is a kind of server; this module decides what is kept of what it said, and which
-ranges are asked for. Nothing but the standard library is imported until a URL is given.
+The same code therefore reads local and remote containers. This module decides what is cached of a store's answers.
+It imports the standard library only.
 """
 
 from __future__ import annotations
@@ -21,12 +20,12 @@ from transcoder.sources.remote.ranges import Blocks, RemoteFile
 from transcoder.sources.remote.retry import attempt
 from transcoder.sources.remote.store import Stat, Store
 
-MOST_ENTRIES = 1000  # of a directory: each file of one is asked for its first bytes
+MAX_ENTRIES = 1000  # of a directory, since the first bytes of each file are requested
 
 
 @dataclass(eq=False)
 class Session:
-    """What one opening of a source has learned from its store. All of its paths share it."""
+    """The answers of a store since a source was opened. All paths of the source share them."""
 
     store: Store
     blocks: Blocks
@@ -36,7 +35,7 @@ class Session:
 
 
 class RemotePath:
-    """A place in a store. It shows as a URL without user, password and query."""
+    """A path in a store. As text it is a URL without user, password and query."""
 
     def __init__(self, session: Session, key: str) -> None:
         self._session = session
@@ -118,12 +117,12 @@ class RemotePath:
         return found is not None and not found.is_dir
 
     def iterdir(self) -> Iterator[RemotePath]:
-        """What the directory holds, or, where it can't be listed, its files of well-known names."""
+        """Yield the entries of the directory, or its files with well-known names where the store has no listing."""
         for name in self._names():
             yield self / name
 
     def glob(self, pattern: str) -> Iterator[RemotePath]:
-        """Files by a relative pattern, `*` for any name; no `**`."""
+        """Yield the files that match a relative pattern. `*` stands for any name; `**` is not supported."""
         first, _, rest = pattern.partition("/")
         names = fnmatch.filter(self._names(), first)
         for name in names:
@@ -136,16 +135,18 @@ class RemotePath:
         listings = self._session.listings
         if self._key not in listings:
             found = attempt(str(self), lambda: self._session.store.listing(self._key))
-            if len(found) > MOST_ENTRIES:
+            if len(found) > MAX_ENTRIES:
                 raise SourceError(
                     f"too many files in {self}",
-                    Problem(str(self), f"{len(found)} files", f"at most {MOST_ENTRIES}", "name the file of weights"),
+                    Problem(
+                        str(self), f"{len(found)} files", f"at most {MAX_ENTRIES}", "give the path of the weights file"
+                    ),
                 )
             listings[self._key] = found
         return listings[self._key]
 
     def ranges(self) -> RemoteFile:
-        """The file, for reading ranges of it.
+        """Return the file, for reading ranges of it.
 
         Raises FileNotFoundError, or SourceError: a directory.
         """
@@ -159,7 +160,7 @@ class RemotePath:
 
     def open(self, mode: str = "rb") -> io.BufferedReader:
         if mode != "rb":
-            raise ValueError("a remote file is read as bytes")
+            raise ValueError("a remote file can only be read as bytes")
         file = self.ranges()
         return io.BufferedReader(RangeIO(lambda start, buffer: file.read_into(start, buffer, None), file.size))
 
@@ -173,11 +174,11 @@ class RemotePath:
         return self.read_bytes().decode(encoding, errors)
 
     def check_unchanged(self) -> None:
-        """Raises SourceError where the file, if it has been opened, changed since."""
+        """Raise SourceError if the file changed since it was opened."""
         if file := self._session.files.get(self._key):
             file.check_unchanged()
 
 
 def _check_name(name: str) -> None:
     if name in ("", ".", "..") or "/" in name:
-        raise ValueError(f"no plain name: {name!r}")
+        raise ValueError(f"not a plain name: {name!r}")

@@ -1,8 +1,8 @@
-"""A remote file by ranges: what is fetched for a read, what is kept, and that it is whole.
+"""Byte ranges of a remote file: which are requested for a read, which are cached, and whether they are complete.
 
-A variable's bytes are fetched exactly and once, up to READ_AHEAD at a time. Everything else (HDF5's groups, headers,
-archives' directories) is read in small pieces here and there, so it is fetched by blocks, which are kept: a
-variable that shares one takes it from there.
+The exact bytes of a variable are requested once, up to READ_AHEAD_BYTES at a time. Everything else (HDF5 groups,
+headers, archive directories) is read in small scattered pieces. It is requested in blocks, which are cached. A
+variable that shares a block with it uses the cached one.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections import OrderedDict
 from transcoder.sources.remote.retry import Transient, attempt
 from transcoder.sources.remote.store import Stat, Store
 
-BLOCK = 1 << 15
-KEPT = 512  # blocks of a source's structure, and as many of its chunks: 16 MiB each
-LONGEST_RUN = 32  # blocks of one request, where the next ones will be wanted too: up to `end`, or in a long read
-READ_AHEAD = 8 << 20  # of one variable, in each thread
+BLOCK_BYTES = 1 << 15
+MAX_CACHED_BLOCKS = 512  # of a source's structure, and as many of its chunks: 16 MiB each
+MAX_RUN_BLOCKS = 32  # of one request, where the next blocks will be read too: up to `end`, or in a long read
+READ_AHEAD_BYTES = 8 << 20  # of one variable, in each thread
 
 
 class Blocks:
-    """The blocks of all files of a source that were used last: structure, and apart from it chunks, which stream by."""
+    """The last used blocks of all files of a source. Chunks, which are read once, have a cache of their own."""
 
     def __init__(self) -> None:
         self._structure: OrderedDict[tuple[str, int], bytes] = OrderedDict()
@@ -39,12 +39,12 @@ class Blocks:
         with self._lock:
             kept = self._chunks if is_chunk else self._structure
             kept[key, number] = block
-            if len(kept) > KEPT:
+            if len(kept) > MAX_CACHED_BLOCKS:
                 kept.popitem(last=False)
 
 
 class RemoteFile:
-    """Ranges of one file, from any thread. `where` is what messages call it."""
+    """Byte ranges of one file, from any thread. `where` names the file in messages."""
 
     def __init__(self, where: str, key: str, stat: Stat, store: Store, blocks: Blocks) -> None:
         self.size = stat.st_size
@@ -58,9 +58,9 @@ class RemoteFile:
         self._ahead = threading.local()
 
     def read_into(self, start: int, buffer: memoryview, end: int | None) -> None:
-        """Fill `buffer` from byte `start`. What is to be read from there ends at `end`; None where nobody knows.
+        """Fill `buffer` from byte `start`. The thing being read ends at byte `end`, or None where that is unknown.
 
-        Raises SourceError: the connection does not hold, or the file changed.
+        Raises SourceError: the connection failed, or the file changed.
         """
         stop = start + len(buffer)
         if stop <= len(self._stat.head):
@@ -69,14 +69,14 @@ class RemoteFile:
             self.read_kept(start, buffer, None)
         elif self._has_ahead(start) or (stop < end and start == getattr(self._ahead, "next", None)):
             self._read_ahead(start, buffer, end)
-        elif stop < end and len(buffer) < BLOCK:
-            self.read_kept(start, buffer, end)  # runs of slices: short, with gaps
+        elif stop < end and len(buffer) < BLOCK_BYTES:
+            self.read_kept(start, buffer, end)  # slices of a variable: short reads with gaps
         else:
             self._read_exactly(start, buffer)
         self._ahead.next = stop
 
     def check_unchanged(self) -> None:
-        """Raises SourceError where the file is not the one that was opened any more."""
+        """Raise SourceError if the file changed since it was opened."""
         attempt(self._where, lambda: self._store.check(self._key, self._stat))
 
     def _has_ahead(self, start: int) -> bool:
@@ -88,8 +88,8 @@ class RemoteFile:
         while done < len(buffer):
             at = start + done
             if not self._has_ahead(at):
-                self._ahead.window = (0, b"")  # two of them are never held
-                data = bytearray(min(READ_AHEAD, end - at))
+                self._ahead.window = (0, b"")  # frees it before the next one is allocated
+                data = bytearray(min(READ_AHEAD_BYTES, end - at))
                 self._read_exactly(at, memoryview(data))
                 self._ahead.window = (at, data)
             first, data = self._ahead.window
@@ -100,14 +100,14 @@ class RemoteFile:
             self._ahead.window = (0, b"")
 
     def _read_exactly(self, start: int, buffer: memoryview) -> None:
-        """One request for what no kept block at either end has."""
+        """Request the bytes in one piece, except those that cached blocks have at either end."""
         first, last = 0, len(buffer)
         while first < last and (found := self._kept(start + first)) is not None:
             piece = found[: last - first]
             buffer[first : first + len(piece)] = piece
             first += len(piece)
-        while first < last and (block := self._blocks.get(self._key, (start + last - 1) // BLOCK)) is not None:
-            begin = (start + last - 1) // BLOCK * BLOCK
+        while first < last and (block := self._blocks.get(self._key, (start + last - 1) // BLOCK_BYTES)) is not None:
+            begin = (start + last - 1) // BLOCK_BYTES * BLOCK_BYTES
             low = max(first, begin - start)
             buffer[low:last] = block[start + low - begin : start + last - begin]
             last = low
@@ -115,48 +115,48 @@ class RemoteFile:
             self._fetch(start + first, buffer[first:last])
 
     def _kept(self, at: int) -> bytes | None:
-        """What is kept from byte `at` to the end of its block."""
+        """Return the cached bytes from byte `at` to the end of its block."""
         if at < len(self._stat.head):
             return self._stat.head[at:]
-        block = self._blocks.get(self._key, at // BLOCK)
-        return None if block is None else block[at % BLOCK :]
+        block = self._blocks.get(self._key, at // BLOCK_BYTES)
+        return None if block is None else block[at % BLOCK_BYTES :]
 
     def read_kept(self, start: int, buffer: memoryview, end: int | None) -> None:
-        """Fill `buffer` from byte `start` by blocks that are kept; none beyond `end` is fetched ahead."""
+        """Fill `buffer` from byte `start` through the cache. No block beyond `end` is requested ahead."""
         done = 0
         while done < len(buffer):
             at = start + done
             found = self._kept(at)
             if found is None:
-                found = self._fetch_blocks(at // BLOCK, start + len(buffer), end)[at % BLOCK :]
+                found = self._fetch_blocks(at // BLOCK_BYTES, start + len(buffer), end)[at % BLOCK_BYTES :]
             count = min(len(found), len(buffer) - done)
             buffer[done : done + count] = found[:count]
             done += count
 
     def _fetch_blocks(self, first: int, stop: int, end: int | None) -> bytes:
-        """Blocks from number `first` to byte `stop`, or to one that is kept; more where reads follow each other."""
+        """Return blocks from number `first` to byte `stop`, or to a cached one; more in a sequence of reads."""
         is_chunk = end is not None
         with self._lock:
-            run = LONGEST_RUN if is_chunk else min(2 * self._runs.pop(first, 0), LONGEST_RUN)
-        stop = max(stop, min((first + run) * BLOCK, end or self.size, self.size))
+            run = MAX_RUN_BLOCKS if is_chunk else min(2 * self._runs.pop(first, 0), MAX_RUN_BLOCKS)
+        stop = max(stop, min((first + run) * BLOCK_BYTES, end or self.size, self.size))
         last = first + 1
-        while last * BLOCK < stop and self._kept(last * BLOCK) is None:
+        while last * BLOCK_BYTES < stop and self._kept(last * BLOCK_BYTES) is None:
             last += 1
-        begin, end = first * BLOCK, min(last * BLOCK, self.size)
+        begin, end = first * BLOCK_BYTES, min(last * BLOCK_BYTES, self.size)
         data = bytearray(end - begin)
         self._fetch(begin, memoryview(data))
         with self._lock:
             self._runs[last] = last - first
-            if len(self._runs) > KEPT:
+            if len(self._runs) > MAX_CACHED_BLOCKS:
                 self._runs.popitem(last=False)
         fetched = bytes(data)
         for number in range(first, last):
-            block = fetched[(number - first) * BLOCK : (number - first + 1) * BLOCK]
+            block = fetched[(number - first) * BLOCK_BYTES : (number - first + 1) * BLOCK_BYTES]
             self._blocks.put(self._key, number, block, is_chunk=is_chunk)
         return fetched
 
     def _fetch(self, start: int, buffer: memoryview) -> None:
-        """Fill `buffer` from the store; an attempt goes on where the one before it was cut."""
+        """Fill `buffer` from the store. A retry continues where the previous attempt was cut off."""
         done = 0
 
         def once() -> None:
