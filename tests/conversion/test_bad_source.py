@@ -57,7 +57,7 @@ def test_a_truncated_h5_is_refused(keep: int, refused: Refused, source: Source) 
     src = source("roberta-model")
     data = (src / "tf_model.h5").read_bytes()
     (src / "tf_model.h5").write_bytes(data[:keep])
-    refused(3, src, names=("tf_model.h5", "or copy the file again"))
+    refused(3, src, names=("tf_model.h5", "download or copy the file again"))
 
 
 @pytest.mark.parametrize(

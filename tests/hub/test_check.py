@@ -221,7 +221,7 @@ FAULTS: tuple[tuple[str, str, Plant], ...] = (
     ("C011", "tied weights that differ", untied),
     ("C012", "generation settings that contradict themselves", edit("generation_config.json", max_new_tokens=-5)),
     ("C013", "a pad token beyond the vocabulary", edit("config.json", pad_token_id=300)),
-    ("C014", "a path of somebody's machine", edit("config.json", _name_or_path="/home/somebody/secret-project")),
+    ("C014", "a local path", edit("config.json", _name_or_path="/home/somebody/secret-project")),
     ("C015", "labels that contradict each other", edit("config.json", id2label={"0": "A", "1": "B"}, label2id={"A": 1, "B": 0})),  # noqa: E501
     ("C016", "code that auto_map names and nobody has", edit("config.json", auto_map={"AutoModel": "modeling_x.X"})),
     ("T001", "no tokenizer", lambda d: [remove(p)(d) for p in ("vocab.json", "merges.txt", "tokenizer_config.json")]),

@@ -256,8 +256,8 @@ def _is_local(key: str, value: object) -> bool:
 @rule(
     "C014",
     "warning",
-    "a path of somebody's machine",
-    reason="It helps nobody, and tells names of users and projects.",
+    "a local path",
+    reason="It is useless to others, and reveals names of users and projects.",
     remedy="remove the key",
     fix=_without_path,
 )

@@ -129,7 +129,7 @@ class HDF5:
                 str(self.path),
                 str(error) if magic else "no HDF5 signature",
                 "a complete HDF5 file",
-                "fetch or copy the file again: it is truncated or in another format",
+                "download or copy the file again: it is truncated or in another format",
             ),
         )
 
